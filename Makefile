@@ -1,0 +1,70 @@
+# `make serve`: set up, and serve a model. `make test`: set up, and run all checks.
+
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+DEMO := build/demo
+
+.PHONY: serve test browser lint format lock clean
+.DELETE_ON_ERROR:
+
+# Straight to serving where the model store holds an archive; else the demo is made first.
+serve: $(VENV)/installed $(if $(wildcard model_store/*.mar),,model_store/cat-breeds-0.1.mar)
+	$(BIN)/catbreeds serve
+
+test: $(VENV)/installed-dev lint browser
+	$(BIN)/pytest
+
+# For the tests of the page, which are skipped where there is none. Only root can install it.
+browser:
+	@command -v chromium >/dev/null || command -v google-chrome >/dev/null || { test "$$(id -u)" = 0 && \
+		{ apt-get install --yes chromium || { apt-get update && apt-get install --yes chromium; }; }; } \
+		>/dev/null || echo "no Chromium: the page is tested without a browser"
+
+lint: $(VENV)/installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(VENV)/installed-dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+# Each command writes its result whole or not at all, so that an interrupted `make` can be repeated.
+$(DEMO)/data: | $(VENV)/installed
+	$(BIN)/catbreeds demo-data $@
+
+$(DEMO)/run/run.json: | $(DEMO)/data
+	$(BIN)/catbreeds train demo $(DEMO)/data $(DEMO)/run
+
+model_store/cat-breeds-0.1.mar: | $(DEMO)/run/run.json
+	$(BIN)/catbreeds archive $(DEMO)/run --version 0.1
+
+# pip is what a half-made environment lacks.
+$(VENV)/bin/pip:
+	@command -v $(PYTHON) >/dev/null || { \
+		echo "error: no $(PYTHON); install Python 3.11, or: make PYTHON=/path/to/python3.11" >&2; exit 1; }
+	$(PYTHON) -m venv --clear $(VENV)
+
+# The lock pins every package with its hashes; the project itself is installed on top, editable.
+$(VENV)/installed: requirements.txt pyproject.toml | $(VENV)/bin/pip
+	$(BIN)/python -m pip install --quiet --require-hashes --requirement requirements.txt
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	touch $@
+
+$(VENV)/installed-dev: $(VENV)/installed requirements-dev.txt
+	$(BIN)/python -m pip install --quiet --require-hashes --requirement requirements-dev.txt
+	touch $@
+
+# Takes minutes: hashes of several GB of wheels are looked up.
+lock: $(VENV)/installed-dev
+	CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/pip-compile --quiet --generate-hashes --allow-unsafe \
+		--strip-extras --no-emit-index-url --no-emit-find-links --no-emit-trusted-host \
+		--no-emit-options --output-file requirements.txt pyproject.toml
+	CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/pip-compile --quiet --generate-hashes --allow-unsafe \
+		--strip-extras --no-emit-index-url --no-emit-find-links --no-emit-trusted-host \
+		--no-emit-options --extra dev --constraint requirements.txt \
+		--output-file requirements-dev.txt pyproject.toml
+
+clean:
+	rm -rf build .mypy_cache .pytest_cache .ruff_cache

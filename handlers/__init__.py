@@ -1,0 +1,1 @@
+"""Code that runs inside a TorchServe worker: it travels in every .mar and imports nothing else."""

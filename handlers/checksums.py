@@ -1,0 +1,71 @@
+"""SHA256SUMS of an archive: what `sha256sum` writes, one line an entry, sorted by name."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+SUMS_FILE = "SHA256SUMS"
+
+_LINE = re.compile(r"([0-9a-f]{64}) [ *]([^\r\n]+)")
+
+
+class ChecksumError(ValueError):
+    """An entry is damaged, missing or not listed; the message names it."""
+
+
+def format_sums(sums: Mapping[str, str]) -> str:
+    """Text of SHA256SUMS for {entry: hexadecimal digest}; `sha256sum --check` reads it."""
+    return "".join(f"{sums[entry]}  {entry}\n" for entry in sorted(sums))
+
+
+def parse_sums(text: str) -> dict[str, str]:
+    """{entry: hexadecimal digest} of a SHA256SUMS text.
+
+    Raises:
+        ChecksumError: a line that is not `<64 hexadecimal digits>  <entry>`, an entry listed
+            twice, an entry outside of the archive.
+    """
+    sums: dict[str, str] = {}
+    for number, line in enumerate(text.splitlines(), 1):
+        match = _LINE.fullmatch(line)
+        if match is None:
+            raise ChecksumError(f"{SUMS_FILE}, line {number}: not `<sha256>  <entry>`")
+        digest, entry = match.groups()
+        if entry.startswith("/") or ".." in entry.split("/"):
+            raise ChecksumError(f"{SUMS_FILE}, line {number}: {entry}: outside of the archive")
+        if entry in sums:
+            raise ChecksumError(f"{SUMS_FILE}, line {number}: {entry}: listed twice")
+        sums[entry] = digest
+    return sums
+
+
+def verify_checksums(model_dir: Path) -> None:
+    """Compare every file of an unpacked archive with SHA256SUMS.
+
+    SHA256SUMS itself and what Python compiles beside the modules (`__pycache__`) are not listed.
+
+    Raises:
+        ChecksumError: an entry differs, is missing, or is not listed.
+    """
+    sums_file = model_dir / SUMS_FILE
+    try:
+        listed = parse_sums(sums_file.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise ChecksumError(f"{SUMS_FILE}: cannot be read ({error})") from error
+    present = {
+        path.relative_to(model_dir).as_posix()
+        for path in model_dir.rglob("*")
+        if path.is_file() and "__pycache__" not in path.relative_to(model_dir).parts
+    } - {SUMS_FILE}
+    for entry in sorted(listed.keys() | present):
+        if entry not in present:
+            raise ChecksumError(f"{entry}: listed in {SUMS_FILE} but missing")
+        if entry not in listed:
+            raise ChecksumError(f"{entry}: not listed in {SUMS_FILE}")
+        with (model_dir / entry).open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        if digest != listed[entry]:
+            raise ChecksumError(f"{entry}: differs from its checksum in {SUMS_FILE}")

@@ -1,0 +1,121 @@
+"""Logits -> calibrated probabilities -> the answer's JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from handlers.bundle import Bundle
+from handlers.config import Response
+from handlers.requests import PhotoRequest
+
+# Of a probability in an answer. What lies behind is noise: the batch a photo happens to be in
+# already decides in which order a convolution sums.
+_DIGITS = 6
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Milliseconds that one photo took; `inference` is that of the whole batch it was in."""
+
+    decode: float
+    inference: float
+
+
+def probabilities(logits: torch.Tensor, temperature: float) -> torch.Tensor:
+    """Softmax at a temperature (Guo et al. 2017, https://arxiv.org/abs/1706.04599).
+
+    Args:
+        logits: (classes,) or (N, classes), any float type.
+        temperature: positive; 1 leaves the logits as they are.
+
+    Returns:
+        float64 of the same shape; sums to 1 over the classes.
+    """
+    return (logits.double() / temperature).softmax(-1)
+
+
+def top_classes(probability: torch.Tensor, count: int) -> list[int]:
+    """Ids of the most probable classes, best first; of equals the lower id comes first."""
+    order = torch.argsort(probability, descending=True, stable=True)
+    return [int(index) for index in order[:count]]
+
+
+def result(
+    bundle: Bundle,
+    probability: torch.Tensor,
+    top_k: int,
+    timing: Timing,
+    response: Response,
+) -> dict[str, Any]:
+    """The answer to one photo.
+
+    Args:
+        bundle: the model's name, version, classes and threshold.
+        probability: float64 (classes,).
+        top_k: how many classes are listed.
+        timing: of this photo.
+        response: `labels` gives TorchServe's own {label: probability}, best first.
+    """
+    best = top_classes(probability, top_k)
+    if response == "labels":
+        return {bundle.class_names[i]: round(float(probability[i]), _DIGITS) for i in best}
+    return {
+        "model": bundle.name,
+        "version": bundle.version,
+        "predictions": [prediction(bundle, probability, class_id) for class_id in best],
+        "unsure": is_unsure(bundle, probability),
+        "timing_ms": {
+            "decode": round(timing.decode, 2),
+            "inference": round(timing.inference, 2),
+        },
+    }
+
+
+def prediction(bundle: Bundle, probability: torch.Tensor, class_id: int) -> dict[str, Any]:
+    """One class with its probability."""
+    return {
+        "breed": bundle.class_names[class_id],
+        "class_id": class_id,
+        "probability": round(float(probability[class_id]), _DIGITS),
+    }
+
+
+def is_unsure(bundle: Bundle, probability: torch.Tensor) -> bool:
+    """Whether the best class is less probable than the model card's threshold."""
+    return float(probability.max()) < bundle.unsure_threshold
+
+
+def envelope(
+    bundle: Bundle, request: PhotoRequest, answers: Sequence[dict[str, Any]]
+) -> dict[str, Any]:
+    """The body of a good answer in the form of its request.
+
+    Args:
+        bundle: the model's name and version.
+        request: decides the envelope.
+        answers: one result, explanation or problem for each photo, in the request's order.
+    """
+    if request.form == "kserve-v1":
+        return {"predictions": list(answers)}
+    if request.form == "kserve-v2":
+        # The protocol has no JSON datatype: each element is one photo's answer as a string.
+        identity = {} if request.id is None else {"id": request.id}
+        return {
+            "model_name": bundle.name,
+            "model_version": bundle.version,
+            **identity,
+            "outputs": [
+                {
+                    "name": "predictions",
+                    "datatype": "BYTES",
+                    "shape": [len(answers)],
+                    "data": [json.dumps(answer) for answer in answers],
+                }
+            ],
+        }
+    return answers[0]

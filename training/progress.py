@@ -1,0 +1,33 @@
+"""One look for all long work: a bar with a rate and the time left, and nothing when piped."""
+
+from __future__ import annotations
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.text import Text
+
+
+class _Rate(ProgressColumn):
+    def render(self, task: Task) -> Text:
+        speed = task.finished_speed or task.speed
+        return Text("" if speed is None else f"{speed:.0f} photos/s")
+
+
+class _Note(ProgressColumn):
+    def render(self, task: Task) -> Text:
+        return Text(task.fields.get("note", ""))
+
+
+def progress_bar() -> Progress:
+    """A bar on standard error for tasks counted in photos; a task may have a field `note`."""
+    console = Console(stderr=True)
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.percentage:>3.0f}%"),
+        _Rate(),
+        _Note(),
+        TimeRemainingColumn(),
+        console=console,
+        disable=not console.is_terminal,
+    )

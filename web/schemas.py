@@ -1,0 +1,122 @@
+"""The answers' shapes, for the API's description. Answers themselves come from TorchServe as they
+are and are not built from these; a test holds both against each other."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class _Shape(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class Breed(_Shape):
+    """One class with its probability."""
+
+    breed: str
+    class_id: int = Field(ge=0)
+    probability: float = Field(ge=0, le=1, description="Calibrated; all classes' sum to 1.")
+
+
+class Timing(_Shape):
+    """Milliseconds within the worker."""
+
+    decode: float
+    inference: float = Field(description="Of the whole batch that the photo was in.")
+
+
+class Classification(_Shape):
+    """One photo's breeds."""
+
+    model: str
+    version: str
+    predictions: list[Breed] = Field(description="Best first.")
+    unsure: bool = Field(description="Whether the best lies below the model's threshold.")
+    timing_ms: Timing
+
+
+class Problem(_Shape):
+    """What went wrong (RFC 9457)."""
+
+    type: str = Field(pattern="^urn:catbreeds:problem:[a-z-]+$")
+    title: str
+    status: int
+    detail: str = Field(description="Names the key, its value and what is allowed.")
+    request_id: str | None = Field(description="The same as in the server's logs.")
+
+
+class Classifications(_Shape):
+    """The answers to several photos, in their order."""
+
+    results: list[Classification | Problem]
+
+
+class Explanation(_Shape):
+    """What in a photo speaks for a class."""
+
+    model: str
+    version: str
+    class_: Breed = Field(alias="class")
+    grid: list[list[float]] = Field(description="Positive where the photo speaks for the class.")
+    heatmap: str = Field(description="PNG in base64, transparent, to lay over the photo.")
+
+
+class Input(_Shape):
+    """What the network sees of a photo."""
+
+    resize: int | tuple[int, int] = Field(description="The short side, or (height, width).")
+    crop: int | None = Field(description="Side of the centre square cut out after the resize.")
+
+
+class Model(_Shape):
+    """One model and what its card says."""
+
+    name: str
+    default: str = Field(description="The version that answers where none is asked for.")
+    versions: list[str]
+    input: Input
+    classes: int
+    unsure_threshold: float
+    intended_use: str
+    limitations: list[str]
+    metrics: dict[str, Any]
+
+
+class Limits(_Shape):
+    """What one request may be."""
+
+    bytes: int = Field(description="Of one photo.")
+    pixels: int
+    photos: int
+
+
+class Models(_Shape):
+    """What is served."""
+
+    default: str
+    models: list[Model]
+    limits: Limits
+    formats: str
+    url: bool = Field(description="Whether a photo's https address is taken.")
+
+
+class Alive(_Shape):
+    """The gateway runs."""
+
+    status: str
+    service: str
+
+
+class Readiness(_Shape):
+    """Whether each model has answered a photo lately."""
+
+    class Look(_Shape):
+        """Of one model."""
+
+        answered_s_ago: float | None
+        problem: str | None
+
+    status: str
+    models: dict[str, Look]
