@@ -38,18 +38,19 @@ class MetricsCache(Protocol):
 class Metrics:
     """Collects what happens in a batch and writes it out with `flush`."""
 
-    def __init__(self, cache: MetricsCache | None, model_name: str) -> None:
+    def __init__(self, cache: MetricsCache | None, model_name: str, model_version: str) -> None:
         """Find the declared metrics.
 
         Args:
             cache: TorchServe's. A server whose metrics_config does not declare a metric would
                 drop it anyway, so nothing is written for it.
             model_name: what the model is registered as: the dimension ModelName.
+            model_version: the dimension ModelVersion, as several may be served side by side.
         """
         declared = cache.cache if cache is not None else {}
         self._histograms = declared.get(MetricTypes.HISTOGRAM, {})
         self._counters = declared.get(MetricTypes.COUNTER, {})
-        self._common = [_label(model_name), "Model"]
+        self._common = [_label(model_name), _label(model_version), "Model"]
         self._values: list[tuple[str, float]] = []
         self._counts: Counter[tuple[str, str]] = Counter()
 

@@ -65,7 +65,7 @@ class ImageClassifier:
             bundle,
             engine,
             config,
-            Metrics(context.metrics, context.model_name),
+            Metrics(context.metrics, context.model_name, context.manifest["model"]["modelVersion"]),
             context.system_properties["batch_size"] or 1,
         )
         logger.info(

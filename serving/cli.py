@@ -15,6 +15,7 @@ from typing import Annotated
 
 import typer
 
+from serving.rollout.cli import add_commands
 from serving.settings import LogFormat
 
 app = typer.Typer(
@@ -126,12 +127,18 @@ def archive(
 @app.command(epilog="Example: catbreeds verify model_store/cat-breeds-1.0.mar")
 def verify(
     file: Annotated[Path, typer.Argument(help="A .mar made by `catbreeds archive`.")],
+    signed_by: Annotated[
+        Path | None, typer.Option(help="Public key that must have signed it.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Check every byte of a .mar; exit code 1 where one is wrong."""
     from handlers.archive_format import verify_archive
+    from serving.signatures import check_signature
 
     digests = verify_archive(file)
+    if signed_by is not None:
+        check_signature(file, signed_by)
     _say(as_json, {"archive": str(file), "entries": digests}, f"{file}: {len(digests)} entries, OK")
 
 
@@ -236,6 +243,9 @@ def predict(
     from serving.predict_command import predict_photos
 
     raise typer.Exit(predict_photos(photos, url, model, version, top, as_json))
+
+
+add_commands(app)
 
 
 def main() -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import getpass
+import os
+import socket
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,6 +15,7 @@ import requests
 
 from serving import state
 from serving.http import call
+from serving.traffic import canary_version
 
 # What a gateway calls itself.
 GATEWAY = "catbreeds"
@@ -52,18 +56,30 @@ class Prediction:
 class InferenceClient:
     """Asks a service for predictions; may be shared between threads.
 
+    While a new version is on trial (`serving.traffic`), it answers some of the clients that name
+    no version. A gateway sees to that by itself; for TorchServe on this machine this client does:
+    where `client` is among the chosen, it asks the new version, and where that is not there (404)
+    or fails (5xx), the default.
+
     Args:
         url: TorchServe's inference address, as http://127.0.0.1:8080, or a gateway's, as
             http://127.0.0.1:8000.
         token: gives TorchServe's current token, or None to send none. A gateway gets none.
+        client: who asks; the same one stays with the same version. By default user@host.
     """
 
     def __init__(
-        self, url: str, token: Callable[[], str | None] | None = None, timeout_s: float = 90.0
+        self,
+        url: str,
+        token: Callable[[], str | None] | None = None,
+        timeout_s: float = 90.0,
+        client: str | None = None,
     ) -> None:
         self._url = url.rstrip("/")
         self._token = token or (lambda: state.find_inference_token(self._url))
         self._timeout_s = timeout_s
+        self._client = _user_and_host() if client is None else client
+        self._record = state.RecordReader(self._url)
 
     @cached_property
     def is_gateway(self) -> bool:
@@ -92,7 +108,7 @@ class InferenceClient:
         Args:
             photo: an encoded image as it lies on disk.
             model: where None, the gateway's first; TorchServe itself needs one.
-            version: the default version where None.
+            version: where None, the default's, or that of one on trial.
             top_k: how many breeds; the model's default where None.
 
         Raises:
@@ -103,13 +119,29 @@ class InferenceClient:
             asked = {"model": model, "version": version}
             fields |= {name: value for name, value in asked.items() if value}
             return _prediction(self._ask("/api/classify", photo, fields))
+        canary = None if version else self._canary(model)
+        if canary is not None:
+            response = self._ask_torchserve(model, canary, photo, fields)
+            if response.status_code != 404 and response.status_code < 500:
+                return _prediction(response)
+        return _prediction(self._ask_torchserve(model, version, photo, fields))
+
+    def _canary(self, model: str | None) -> str | None:
+        record = self._record.read()
+        if record is None or model is None:
+            return None
+        return canary_version(record, model, self._client, time.time())
+
+    def _ask_torchserve(
+        self, model: str | None, version: str | None, photo: bytes, fields: dict[str, str]
+    ) -> requests.Response:
         route = f"/predictions/{model}" + (f"/{version}" if version else "")
         response = self._ask(route, photo, fields)
         if _token_was_refused(response):
             # Right after a renewal the file of tokens may still hold the old one, or nothing.
             time.sleep(_RENEWAL_S)
             response = self._ask(route, photo, fields)
-        return _prediction(response)
+        return response
 
     def _ask(self, route: str, photo: bytes, fields: dict[str, str]) -> requests.Response:
         try:
@@ -129,6 +161,14 @@ class InferenceClient:
         return ServiceError(
             f"{self._url} does not answer ({type(error).__name__}); is `catbreeds serve` up?"
         )
+
+
+def _user_and_host() -> str:
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):  # one that has no name
+        user = str(os.getuid())
+    return f"{user}@{socket.gethostname()}"
 
 
 def _token_was_refused(response: requests.Response) -> bool:

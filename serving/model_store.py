@@ -1,17 +1,23 @@
-"""The archives that a server is to serve."""
+"""Which archives of the model store a server is to serve."""
 
 from __future__ import annotations
 
+import hashlib
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import yaml
 
 from handlers.archive_format import ArchiveError, read_entry, verify_archive
+from serving import deployments
+from serving.deployments import DeployedModel, DeployedVersion, DeploymentsError
 
 # TorchServe's default for a model-config.yaml without the key.
 _STARTUP_TIMEOUT_S = 120
+_VERSION = re.compile(r"(0|[1-9]\d{0,8})\.(0|[1-9]\d{0,8})(\.(0|[1-9]\d{0,8}))?")
 
 
 class ServeError(Exception):
@@ -25,43 +31,151 @@ class Archive:
     path: Path
     model: str
     version: str
+    workers: int
     startup_timeout_s: float
 
 
-def verified_archives(model_store: Path) -> list[Archive]:
-    """Every .mar of the folder, checked, versions of a model in rising order.
+@dataclass(frozen=True)
+class Selection:
+    """What a server is to load.
+
+    Attributes:
+        archives: versions of a model in the order to load them, its default last.
+        models: what is deployed, by the record or, for a model without one, by the files.
+        notes: what was left out, and why.
+    """
+
+    archives: tuple[Archive, ...]
+    models: dict[str, DeployedModel]
+    notes: tuple[str, ...]
+
+
+def select(model_store: Path) -> Selection:
+    """Choose by the record of what is deployed; a model without a record is served with all its
+    files, the highest version being the default.
 
     Raises:
-        ServeError: no such folder, no archive in it, or a damaged one.
+        ServeError: no archive to serve, a damaged one, or one that has changed since it was
+            deployed. (Of a version that is not the default this is a note only.)
     """
-    paths = sorted(model_store.glob("*.mar"))
-    if not paths:
+    try:
+        recorded = deployments.read(model_store).models
+    except (DeploymentsError, OSError) as error:
+        raise ServeError(str(error)) from error
+    archives, notes = [], []
+    for name, model in recorded.items():
+        for version in reversed(model.loaded()):
+            try:
+                archives.append(recorded_archive(model_store, name, version, model))
+            except ServeError as error:
+                if version == model.default:
+                    raise
+                notes.append(f"{name} {version} is left out: {error}")
+    known = {each.archive for model in recorded.values() for each in model.versions.values()}
+    models = dict(recorded)
+    found: list[Archive] = []
+    for path in sorted(model_store.glob("*.mar")):
+        if path.name in known:
+            continue
+        archive = verified_archive(path)
+        if archive.model in recorded:
+            notes.append(f"{path} is not deployed; to do so: catbreeds deploy {path}")
+        else:
+            found.append(archive)
+    found.sort(key=lambda archive: (archive.model, version_key(archive.version)))
+    for archive in found:
+        models[archive.model] = _with_found(models.get(archive.model), archive)
+    if not archives and not found:
         raise ServeError(
             f"{model_store}: holds no .mar; `make serve` makes a demo, `catbreeds archive` your own"
         )
-    archives = []
-    for path in paths:
-        try:
-            verify_archive(path)
-            model = json.loads(read_entry(path, "MAR-INF/MANIFEST.json"))["model"]
-            config = yaml.safe_load(read_entry(path, "model-config.yaml"))
-            archive = Archive(
-                path,
-                model["modelName"],
-                model["modelVersion"],
-                float(config.get("startupTimeout", _STARTUP_TIMEOUT_S)),
-            )
-            version_key(archive.version)
-        except (ArchiveError, OSError) as error:
-            raise ServeError(f"broken archive: {error}") from error
-        except (ValueError, KeyError, TypeError, AttributeError, yaml.YAMLError) as error:
-            raise ServeError(
-                f"broken archive: {path}: not one of `catbreeds archive`: {error!r}"
-            ) from error
-        archives.append(archive)
-    return sorted(archives, key=lambda archive: (archive.model, version_key(archive.version)))
+    return Selection((*archives, *found), models, tuple(notes))
+
+
+def verified_archive(path: Path) -> Archive:
+    """Check every byte of a .mar, and that it is one of `catbreeds archive`.
+
+    Raises:
+        ServeError: it is not.
+    """
+    try:
+        verify_archive(path)
+        model = json.loads(read_entry(path, "MAR-INF/MANIFEST.json"))["model"]
+        config: dict[str, Any] = yaml.safe_load(read_entry(path, "model-config.yaml"))
+        archive = Archive(
+            path,
+            model["modelName"],
+            model["modelVersion"],
+            int(config.get("minWorkers", 1)),
+            float(config.get("startupTimeout", _STARTUP_TIMEOUT_S)),
+        )
+        version_key(archive.version)
+    except ArchiveError as error:
+        raise ServeError(f"broken archive: {error}") from error
+    except OSError as error:
+        # The check writes a copy to the temp folder, which may be full.
+        raise ServeError(f"{path}: cannot be checked: {error.strerror}") from error
+    except (ValueError, KeyError, TypeError, AttributeError, yaml.YAMLError) as error:
+        raise ServeError(
+            f"broken archive: {path}: not one of `catbreeds archive`: {error!r}"
+        ) from error
+    return archive
+
+
+def recorded_archive(store: Path, name: str, version: str, model: DeployedModel) -> Archive:
+    """A version's archive, if it still is what was deployed.
+
+    Raises:
+        ServeError: it is damaged, missing, or another file.
+    """
+    recorded = model.versions[version]
+    path = store / recorded.archive
+    archive = verified_archive(path)
+    if (archive.model, archive.version) != (name, version) or sha256_of(path) != recorded.sha256:
+        raise ServeError(f"{path}: is not the file that was deployed as {name} {version}")
+    return Archive(path, name, version, recorded.workers, archive.startup_timeout_s)
+
+
+def sha256_of(path: Path) -> str:
+    """SHA-256 of a file in hex.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def version_key(version: str) -> tuple[int, ...]:
-    """Order of versions as numbers: 1.10 comes after 1.9."""
+    """Order of versions as numbers: 1.10 comes after 1.9.
+
+    Raises:
+        ValueError: not MAJOR.MINOR or MAJOR.MINOR.PATCH.
+    """
+    if not _VERSION.fullmatch(version):
+        raise ValueError(f"version {version!r}: must be MAJOR.MINOR or MAJOR.MINOR.PATCH")
     return tuple(int(part) for part in version.split("."))
+
+
+def _with_found(model: DeployedModel | None, archive: Archive) -> DeployedModel:
+    """The model with one more, and so far the highest, version."""
+    digest = sha256_of(archive.path)
+    version = DeployedVersion(
+        archive=archive.path.name,
+        sha256=digest,
+        workers=archive.workers,
+        loaded=True,
+        since=deployments.modified(archive.path),
+    )
+    if model is None:
+        return DeployedModel(
+            default=archive.version,
+            versions={archive.version: version},
+            used={archive.version: digest},
+        )
+    return DeployedModel(
+        default=archive.version,
+        versions=model.versions | {archive.version: version},
+        previous=(model.default, *model.previous),
+        used=model.used | {archive.version: digest},
+    )

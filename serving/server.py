@@ -6,17 +6,20 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent import futures
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 
 from handlers.archive_format import read_entry
-from serving import state
-from serving.inference import InferenceClient, ServiceError
+from serving import deployments, state
+from serving.deployments import DeploymentsError
+from serving.inference import ServiceError
 from serving.management import ManagementClient, ManagementError
-from serving.model_store import Archive, ServeError, verified_archives
+from serving.model_store import Archive, ServeError, select
+from serving.rollout import recovery
+from serving.rollout.site import RolloutError, Site
 from serving.settings import (
     DEFAULT_CONFIG,
     LogFormat,
@@ -43,8 +46,9 @@ class Server:
     Use as a context manager; leaving it stops all processes.
 
     Args:
-        model_store: folder of .mar files; every one is verified and registered, and the highest
-            version of a model becomes its default.
+        model_store: folder of .mar files, and the record of which of them are deployed. A model
+            that the record does not know is served with all its files, its highest version by
+            default, and added to the record.
         config: a config.properties.
         ports: other ports than the file's.
         report: is told about each step of the start.
@@ -66,7 +70,11 @@ class Server:
         report: Callable[[str], None] = lambda _: None,
         stop_asked: threading.Event | None = None,
     ) -> None:
-        self.archives = verified_archives(model_store)
+        self._report = report
+        self._store = model_store.resolve()
+        self._forget_killed()
+        self._selection = select(model_store)
+        self.archives = self._selection.archives
         properties = complete_properties(read_properties(config), model_store, ports)
         self.ports = ports_of(properties)
         check_ports_free(self.ports)
@@ -75,10 +83,19 @@ class Server:
         self.metrics_url = f"http://127.0.0.1:{self.ports.metrics}"
         self.grpc = f"127.0.0.1:{self.ports.grpc_inference}"
         self._token_life_s = 60.0 * token_minutes(properties)
-        self._report = report
         self._stop_asked = stop_asked or threading.Event()
         with ExitStack() as undo:
             self.folder = undo.enter_context(state.claimed_server_folder(self.ports.inference))
+            self._record = state.ServerRecord(
+                inference=self.inference_url,
+                management=self.management_url,
+                metrics=self.metrics_url,
+                grpc=self.grpc,
+                pid=os.getpid(),
+                models={name: each.loaded() for name, each in self._selection.models.items()},
+                model_store=str(self._store),
+            )
+            self._site = Site.of(self.folder, self._record)
             report("starting TorchServe")
             self._torchserve = TorchServe(properties, self.folder, log_format, java_home)
             undo.callback(self._torchserve.stop)
@@ -108,9 +125,7 @@ class Server:
 
     def management(self) -> ManagementClient:
         """A client that holds the management token."""
-        return ManagementClient(
-            self.management_url, lambda: state.read_token(self.folder, "management")
-        )
+        return self._site.management
 
     def watch(self, check: Callable[[], None] = lambda: None) -> None:
         """Renew the tokens at half their life; returns only by an exception.
@@ -128,6 +143,7 @@ class Server:
             while _time_awake_and_asleep() < renew_at:
                 self._check_alive()
                 check()
+                recovery.recover_killed(self._site)
                 self._stop_asked.wait(_WATCH_S)
             wait_s = self._token_life_s / 2 if self.renew_tokens() else _RETRY_S
 
@@ -157,42 +173,54 @@ class Server:
         for archive in self.archives:
             self._report(f"loading {archive.path.name}")
             try:
-                self._register(client, archive)
-                self._wait_for_workers(client, archive)
+                self._load(archive)
                 client.set_default(archive.model, archive.version)
-            except ManagementError as error:
-                if error.status is None:
+            except (ManagementError, RolloutError) as error:
+                if getattr(error, "status", None) is None:
                     self._look_for_an_end()
                 raise ServeError(f"{archive.path}: does not load: {error}") from error
         self._write_header()
         self._report("warming up")
         for archive in self.archives:
             self._warm_up(archive)
-        record = state.ServerRecord(
-            inference=self.inference_url,
-            management=self.management_url,
-            metrics=self.metrics_url,
-            grpc=self.grpc,
-            pid=os.getpid(),
-            models=_versions(self.archives),
-        )
-        state.write_record(self.folder, record)
+        state.write_record(self.folder, self._record)
+        self._record_deployments()
 
-    def _register(self, client: ManagementClient, archive: Archive) -> None:
-        """Register in a thread: it takes as long as the workers do, and a stop must not wait."""
+    def _forget_killed(self) -> None:
+        """Undo what a killed command left, before it is chosen what to serve."""
+        try:
+            if recovery.forget_killed(self._store):
+                self._report(recovery.SAID)
+        except (DeploymentsError, OSError) as error:
+            raise ServeError(str(error)) from error
+
+    def _record_deployments(self) -> None:
+        """Note models that were not deployed by a command, but lay in the store."""
+        for note in self._selection.notes:
+            self._report(note)
+        try:
+            with deployments.locked(self._store, "serve"):
+                record = deployments.read(self._store)
+                models = self._selection.models | record.models
+                if models != record.models:
+                    changed = record.model_copy(update={"models": models})
+                    deployments.write(self._store, changed)
+        except (DeploymentsError, OSError) as error:
+            self._report(f"what is deployed was not recorded: {error}")
+
+    def _load(self, archive: Archive) -> None:
+        """Load in a thread: it takes as long as the workers do, and a stop must not wait."""
         with ThreadPoolExecutor(1) as thread:
-            registered = thread.submit(
-                client.register, archive.path.name, timeout_s=archive.startup_timeout_s
-            )
+            loaded = thread.submit(self._site.load, archive)
             try:
-                while not registered.done():
+                while not loaded.done():
                     self._check_alive()
-                    futures.wait([registered], _POLL_S)
+                    futures.wait([loaded], _POLL_S)
             except BaseException:
                 # Without its server the call ends at once, and with it the thread.
                 self._torchserve.stop()
                 raise
-            registered.result()
+            loaded.result()
 
     def _look_for_an_end(self) -> None:
         """Raise where TorchServe's end explains an unanswered call; it shows a little later."""
@@ -214,25 +242,13 @@ class Server:
             time.sleep(_POLL_S)
         raise ServeError(f"TorchServe does not answer after {_FRONTEND_TIMEOUT_S} s")
 
-    def _wait_for_workers(self, client: ManagementClient, archive: Archive) -> None:
-        deadline = time.monotonic() + archive.startup_timeout_s
-        while time.monotonic() < deadline:
-            self._check_alive()
-            if client.describe(archive.model, archive.version).ready:
-                return
-            time.sleep(_POLL_S)
-        raise ServeError(f"{archive.path}: no worker is ready; TorchServe's log says why")
-
     def _warm_up(self, archive: Archive) -> None:
         """READY says that a worker loaded; only an answer says that it works."""
         photo = read_entry(archive.path, "golden/00.png")
         self.example_photo.write_bytes(photo)
         self.example_photo.chmod(0o600)
-        client = InferenceClient(
-            self.inference_url, lambda: state.read_token(self.folder, "inference")
-        )
         try:
-            client.predict(photo, archive.model, archive.version)
+            self._site.inference.predict(photo, archive.model, archive.version)
         except ServiceError as error:
             raise ServeError(f"{archive.path}: the warm-up prediction failed: {error}") from error
 
@@ -246,14 +262,6 @@ class Server:
         code = self._torchserve.exit_code()
         if code is not None:
             raise ServeError(f"TorchServe ended by itself (exit code {code}); its log says why")
-
-
-def _versions(archives: Sequence[Archive]) -> dict[str, list[str]]:
-    """Model -> versions, highest first: archives are in rising order of version."""
-    versions: dict[str, list[str]] = {}
-    for archive in archives:
-        versions.setdefault(archive.model, []).insert(0, archive.version)
-    return versions
 
 
 def _time_awake_and_asleep() -> float:

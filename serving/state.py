@@ -2,7 +2,7 @@
 
     $CATBREEDS_STATE, else $XDG_STATE_HOME/catbreeds, else ~/.local/state/catbreeds
         servers/<inference port>/
-            server.json          addresses, process, models; no secret
+            server.json          addresses, process, models, canaries; no secret
             key_file.json        TorchServe's three keys (it writes them to its working directory)
             example.png          a photo for a first request
             inference.header     `Authorization: Bearer ...`, for curl's `-H @FILE`: a token given
@@ -19,12 +19,17 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from pydantic import TypeAdapter
+
 from serving.http import is_local
 from serving.settings import SettingsError
+from serving.traffic import Canary
+
+_RECORD_FILE = "server.json"
 
 
 class TokenError(Exception):
@@ -33,8 +38,14 @@ class TokenError(Exception):
 
 @dataclass(frozen=True)
 class ServerRecord:
-    """What `server.json` says. Addresses are URLs, but for gRPC's host:port; `pid` is that of
-    `catbreeds serve`. `models` has each model's versions, the default first."""
+    """What `server.json` says. Addresses are URLs, but for gRPC's host:port.
+
+    Attributes:
+        pid: that of `catbreeds serve`.
+        models: each model's loaded versions, the default first.
+        model_store: the folder of its archives, an absolute path.
+        canaries: by model; one whose time is over counts as absent.
+    """
 
     inference: str
     management: str
@@ -42,6 +53,34 @@ class ServerRecord:
     grpc: str
     pid: int
     models: dict[str, list[str]]
+    model_store: str
+    canaries: dict[str, Canary] = field(default_factory=dict)
+
+
+_RECORD = TypeAdapter(ServerRecord)
+
+
+class RecordReader:
+    """The record of the local server at `url`, which is read again where it has changed.
+
+    May be shared between threads.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._read: tuple[tuple[int, int, int], ServerRecord | None] = (0, 0, 0), None
+
+    def read(self) -> ServerRecord | None:
+        """The record as it is now, or None where there is none."""
+        try:
+            found = (folder_of(self._url) / _RECORD_FILE).stat()
+        except (OSError, ValueError):
+            return None
+        # Looked at before it is read: a file that is replaced in between is read once more.
+        seen = found.st_ino, found.st_mtime_ns, found.st_size
+        if self._read[0] != seen:
+            self._read = seen, read_record(self._url)
+        return self._read[1]
 
 
 def state_folder() -> Path:
@@ -111,15 +150,15 @@ def write_private(path: Path, content: str) -> None:
 
 def write_record(folder: Path, record: ServerRecord) -> None:
     """Write `server.json`."""
-    write_private(folder / "server.json", json.dumps(asdict(record), indent=2) + "\n")
+    write_private(folder / _RECORD_FILE, json.dumps(asdict(record), indent=2) + "\n")
 
 
 def read_record(url: str) -> ServerRecord | None:
     """The record of the local server at `url`, or None where there is none."""
     try:
-        described = json.loads((_folder_of(url) / "server.json").read_text())
-        return ServerRecord(**described | {"models": dict(described["models"])})
-    except (OSError, ValueError, TypeError, KeyError):
+        # ValueError: also pydantic's, and that of a bad address.
+        return _RECORD.validate_json((folder_of(url) / _RECORD_FILE).read_bytes(), strict=True)
+    except (OSError, ValueError):
         return None
 
 
@@ -146,11 +185,16 @@ def find_inference_token(url: str) -> str | None:
     if given := os.environ.get("CATBREEDS_TOKEN"):
         return given
     try:
-        return read_token(_folder_of(url), "inference")
+        return read_token(folder_of(url), "inference")
     except TokenError:
         return None
 
 
-def _folder_of(url: str) -> Path:
+def folder_of(url: str) -> Path:
+    """The folder of the server at `url`; one that is never there for another machine's.
+
+    Raises:
+        ValueError: not an address.
+    """
     # A token of this machine must not go to another one that happens to use the same port.
     return server_folder(urlsplit(url).port or 0) if is_local(url) else Path(os.devnull)

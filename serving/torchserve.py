@@ -18,8 +18,9 @@ from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
 
+from serving.audit import prepare_audit_file
 from serving.processes import ends_with
-from serving.settings import LogFormat, SettingsError
+from serving.settings import LogFormat, SettingsError, ports_of
 
 _LOG_CONFIG = Path(__file__).with_name("log4j2.xml")
 _STOP_TIMEOUT_S = 15
@@ -95,6 +96,7 @@ class TorchServe:
         launched = {key: value for key, value in properties.items() if key != "vmargs"}
         config.write_text("".join(f"{key}={_escaped(value)}\n" for key, value in launched.items()))
         site = _package_folder("ts").parent
+        audit = prepare_audit_file(ports_of(properties).inference)
         command = (
             str(java),
             "-XX:+DisplayVMOutputToStderr",
@@ -103,6 +105,9 @@ class TorchServe:
             f"-Djava.io.tmpdir={self._temp}",
             f"-Dlog4j.configurationFile={_LOG_CONFIG.as_uri()}",
             f"-Dcatbreeds.log={log_format}",
+            f"-Dcatbreeds.audit={audit}",
+            # Its name when it is full; there, a percent sign is the beginning of a date.
+            f"-Dcatbreeds.audit.full={str(audit).replace('%', '%%')}.%i",
             *("-cp", f"{site}/ts/frontend/*", "org.pytorch.serve.ModelServer"),
             *("--python", sys.executable, "-f", str(config), "-ncs"),
         )

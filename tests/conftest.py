@@ -64,7 +64,7 @@ def demo_run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
     $CATBREEDS_DEMO_RUN names a finished one, to save two minutes while working on other things.
     """
     if finished := os.environ.get("CATBREEDS_DEMO_RUN"):
-        return Path(finished)
+        return Path(finished).resolve()
     folder = tmp_path_factory.mktemp("demo") / "run"
     train("demo", request.getfixturevalue("demo_data"), folder)
     return folder

@@ -83,12 +83,16 @@ async def _running(app: FastAPI) -> AsyncIterator[None]:
         if settings.fetch
         else None
     )
-    watching = asyncio.create_task(state.monitor.watch())
+    watching = [
+        asyncio.create_task(state.catalogue.watch()),
+        asyncio.create_task(state.monitor.watch()),
+    ]
     try:
         yield
     finally:
-        watching.cancel()
-        await asyncio.gather(watching, return_exceptions=True)
+        for task in watching:
+            task.cancel()
+        await asyncio.gather(*watching, return_exceptions=True)
         if state.fetcher:
             await state.fetcher.close()
         await state.upstream.close()

@@ -14,12 +14,12 @@ from starlette.responses import Response
 from handlers.images import TAKEN_FORMATS
 from handlers.problems import InvalidOption, Problem, UnsupportedImage
 from web import openapi
-from web.admission import Ticket
+from web.admission import Ticket, client_key
 from web.answers import json_response, passed_problem
 from web.problems import RetryLater
 from web.record import Record, record_of
 from web.uploads import Upload, read_upload
-from web.upstream import Answer
+from web.upstream import Answer, Question
 
 router = APIRouter()
 T = TypeVar("T")
@@ -65,11 +65,17 @@ async def predictions(
     options = dict(upload.options)
     model = state.catalogue.chosen(options.pop("model", None))
     version = options.pop("version", None)
+    client = client_key(_client(request))
+    canary = None if version else state.catalogue.canary_version(model, client)
     if upload.url is not None:
         ticket.take_memory(state.settings.photo_bytes)
         upload.photos.append(await _fetched(request, upload.url))
     record.model, record.photos = model, len(upload.photos)
     places = asyncio.Semaphore(_AT_ONCE)
+
+    def passed_over(problem: str) -> None:
+        record.passed_over.append(f"{canary}:{problem}")
+        state.metrics.fallbacks.labels(model).inc()
 
     async def answer(photo: bytearray | Problem) -> Answer | Problem:
         if isinstance(photo, Problem):
@@ -78,8 +84,18 @@ async def predictions(
             return UnsupportedImage(f"photo: JSON is not taken as a photo; {TAKEN_FORMATS} are")
         async with places:
             try:
-                send = state.upstream.explain if explain_it else state.upstream.predict
-                got: Answer = await send(photo, model, version, options, record.upstream_ids.append)
+                ask = state.upstream.explain if explain_it else state.upstream.predict
+                got: Answer = await ask(
+                    Question(
+                        photo,
+                        model,
+                        version,
+                        options,
+                        canary=canary,
+                        note=record.upstream_ids.append,
+                        passed_over=passed_over,
+                    )
+                )
             except Problem as problem:
                 return problem
         return got
@@ -90,7 +106,7 @@ async def predictions(
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(answer(photo)) for photo in upload.photos]
         answers = [task.result() for task in tasks]
-    _count(request, record, model, version is None, answers)
+    _count(request, record, model, answers)
     if not upload.many and isinstance(answers[0], Problem):
         raise answers[0]
     return answers
@@ -136,16 +152,15 @@ async def _fetched(request: Request, url: str) -> bytearray:
     return bytearray(await fetcher.fetch(url))
 
 
-def _count(
-    request: Request, record: Record, model: str, default: bool, answers: list[Answer | Problem]
-) -> None:
+def _count(request: Request, record: Record, model: str, answers: list[Answer | Problem]) -> None:
     """Into log and metrics. The id of a single photo at TorchServe becomes the request's."""
     metrics = request.app.state.metrics
-    good = [each for each in answers if isinstance(each, Answer) and not each.is_problem]
-    if good:
-        metrics.photos.labels(model).inc(len(good))
-        if default:
-            request.app.state.monitor.answered(model)
+    for each in answers:
+        if isinstance(each, Answer) and not each.is_problem:
+            version = _version(each)
+            record.versions |= {version} - {""}
+            metrics.photos.labels(model, version).inc()
+            request.app.state.monitor.answered(model, version)
     if len(answers) > 1:
         for each in answers:
             slug = _slug(each)
@@ -154,6 +169,13 @@ def _count(
     elif record.upstream_ids:
         record.request_id = record.upstream_ids[-1]
         record.problem = _slug(answers[0])
+
+
+def _version(answer: Answer) -> str:
+    """The one that answered. A form of answer that does not tell leaves what was asked for."""
+    told = json.loads(answer.body)
+    version = told.get("version") if isinstance(told, dict) else None
+    return version if isinstance(version, str) else answer.asked or ""
 
 
 def _slug(answer: Answer | Problem) -> str | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
 from ipaddress import ip_address
 from pathlib import Path
@@ -19,7 +20,7 @@ from web.answers import json_response
 from web.models import Catalogue
 from web.problems import NotFound
 from web.settings import Settings
-from web.upstream import Upstream
+from web.upstream import Question, Upstream
 
 log = logging.getLogger(__name__)
 router = APIRouter()
@@ -28,6 +29,8 @@ _WARM_UP_PHOTO = Path(__file__).parent / "static" / "examples" / "siamese.webp"
 # An answer counts for so many looks; a look that fails counts at once.
 _LOOKS = 3
 _PATIENCE_S = 10.0
+# A new default is looked at that soon.
+_MOST_PAUSE_S = 0.5
 
 
 class Monitor:
@@ -40,11 +43,15 @@ class Monitor:
         self._photo = _WARM_UP_PHOTO.read_bytes()
         self._answered: dict[str, float] = {}
         self._problems: dict[str, str] = {}
+        self._looks: dict[str, tuple[float, str | None]] = {}
 
-    def answered(self, model: str) -> None:
-        """The model has just given a good answer."""
-        self._answered[model] = time.monotonic()
-        self._problems.pop(model, None)
+    def answered(self, model: str, version: str) -> None:
+        """A version of the model has just given a client a good answer.
+
+        Only the default's counts. One that does not tell its version (empty) is the default's.
+        """
+        if version in ("", self._catalogue.default_version(model)):
+            self._good(model)
 
     def report(self) -> tuple[bool, dict[str, object]]:
         """Whether all models are ready, and what is known of each."""
@@ -65,18 +72,28 @@ class Monitor:
     async def watch(self) -> None:
         """Look at all models again and again; ends when it is cancelled."""
         while True:
-            due = [
-                name
-                for name in self._catalogue.versions()
-                if time.monotonic() - self._answered.get(name, 0.0) >= self._every_s
-            ]
-            await asyncio.gather(self._catalogue.refresh(), *(self._look(name) for name in due))
-            await asyncio.sleep(self._every_s)
+            due = [name for name in self._catalogue.versions() if self._is_due(name)]
+            await asyncio.gather(*(self._look(name) for name in due))
+            await asyncio.sleep(min(self._every_s, _MOST_PAUSE_S))
+
+    def _is_due(self, model: str) -> bool:
+        """Whether nothing was heard of the model for a while, or another version is its default.
+
+        Until that has been looked at, what is known of the one before stands for it: it was
+        tried before it became the default.
+        """
+        looked, default = self._looks.get(model, (-math.inf, None))
+        heard = max(looked, self._answered.get(model, -math.inf))
+        return (
+            default != self._catalogue.default_version(model)
+            or time.monotonic() - heard >= self._every_s
+        )
 
     async def _look(self, model: str) -> None:
+        self._looks[model] = time.monotonic(), self._catalogue.default_version(model)
         try:
             async with asyncio.timeout(_PATIENCE_S):
-                answer = await self._upstream.predict(self._photo, model, None, {})
+                answer = await self._upstream.predict(Question(self._photo, model))
         except Problem as problem:
             self._not_ready(model, problem.detail)
             return
@@ -90,7 +107,11 @@ class Monitor:
         if answer.is_problem:
             self._not_ready(model, f"answers the warm-up photo with {answer.status}")
         else:
-            self.answered(model)
+            self._good(model)
+
+    def _good(self, model: str) -> None:
+        self._answered[model] = time.monotonic()
+        self._problems.pop(model, None)
 
     def _not_ready(self, model: str, why: str) -> None:
         if self._problems.get(model) != why:

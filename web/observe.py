@@ -65,7 +65,13 @@ class Metrics:
         )
         self.photos = Counter(
             "catbreeds_web_photos_total",
-            "Photos answered, by model.",
+            "Photos answered, by model and version.",
+            ["model", "version"],
+            registry=self.registry,
+        )
+        self.fallbacks = Counter(
+            "catbreeds_web_canary_fallbacks_total",
+            "Photos that a canary failed to answer, and the default was asked.",
             ["model"],
             registry=self.registry,
         )
@@ -145,6 +151,8 @@ class Observe:
             for key, value in (
                 ("problem", record.problem),
                 ("model", record.model),
+                ("version", ",".join(sorted(record.versions))),
+                ("passed_over", ",".join(sorted(set(record.passed_over)))),
                 ("photos", record.photos),
                 ("torchserve_ids", record.upstream_ids if record.photos > 1 else None),
             )

@@ -14,7 +14,9 @@ class Record:
 
     Attributes:
         request_id: TorchServe's where it answered for the request's one photo; in both logs.
-        upstream_ids: TorchServe's, one a photo.
+        upstream_ids: TorchServe's, one a photo, and one more where a canary was asked in vain.
+        versions: those that answered.
+        passed_over: "version:problem" of each answer of a canary that was not taken.
         problem: the slug of what went wrong.
         client_gone: the client has left before the answer.
     """
@@ -23,6 +25,8 @@ class Record:
     upstream_ids: list[str] = field(default_factory=list)
     photos: int = 0
     model: str | None = None
+    versions: set[str] = field(default_factory=set)
+    passed_over: list[str] = field(default_factory=list)
     problem: str | None = None
     client_gone: bool = False
 

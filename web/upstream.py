@@ -10,14 +10,22 @@ import asyncio
 import logging
 import secrets
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import aiohttp
 from multidict import CIMultiDict
 
-from handlers.problems import PROBLEM_CONTENT_TYPE, InvalidOption, Problem, TooLarge, shorten
+from handlers.problems import (
+    PROBLEM_CONTENT_TYPE,
+    InternalError,
+    InvalidOption,
+    Problem,
+    TooLarge,
+    shorten,
+)
 from web.problems import BadAnswer, NotFound, Overloaded, Unavailable, UpstreamTimeout
+from web.token import Token
 
 log = logging.getLogger(__name__)
 
@@ -30,8 +38,8 @@ _NAME = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ012345678
 Note = Callable[[str], None]
 
 
-def _forget(_request_id: str) -> None:
-    """For those who do not need the id."""
+def _forget(_: str) -> None:
+    """For those who do not need to know."""
 
 
 @dataclass(frozen=True)
@@ -42,11 +50,13 @@ class Answer:
         status: 200, or a problem's.
         body: JSON: a result, or a problem (RFC 9457).
         request_id: TorchServe's, as in its log.
+        asked: the version that was asked for; None: the default.
     """
 
     status: int
     body: bytes
     request_id: str
+    asked: str | None
 
     @property
     def is_problem(self) -> bool:
@@ -54,29 +64,28 @@ class Answer:
         return self.status != 200
 
 
-class Token:
-    """The inference token, read from a file that is replaced when the token is renewed.
+@dataclass(frozen=True)
+class Question:
+    """One photo for TorchServe.
 
-    The file holds one line, `Authorization: Bearer ...`: the gateway is never given the management
-    token that lies beside it.
+    Attributes:
+        version: None asks the default.
+        options: the handler's.
+        headers: beside the usual ones.
+        canary: a version to ask before `version`. Where it is not there or fails, that is asked
+            instead, so that nobody suffers for being asked to try it.
+        note: is told TorchServe's id of each request, also where there is a problem.
+        passed_over: is told the kind of problem where the canary's answer was not taken.
     """
 
-    def __init__(self, file: Path) -> None:
-        self.file = file
-        self._header = ""
-
-    @property
-    def header(self) -> str:
-        """The value of `Authorization`; empty where the file is not there."""
-        return self._header or self.read()
-
-    def read(self) -> str:
-        """The same, from the file as it is now."""
-        try:
-            self._header = self.file.read_text().partition(":")[2].strip()
-        except (OSError, ValueError):
-            self._header = ""
-        return self._header
+    photo: bytes | bytearray
+    model: str
+    version: str | None = None
+    options: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict)
+    canary: str | None = None
+    note: Note = _forget
+    passed_over: Note = _forget
 
 
 class Upstream:
@@ -107,39 +116,21 @@ class Upstream:
         """Close all connections."""
         await self._session.close()
 
-    async def predict(
-        self,
-        photo: bytes | bytearray,
-        model: str,
-        version: str | None,
-        options: Mapping[str, str],
-        note: Note = _forget,
-    ) -> Answer:
+    async def predict(self, question: Question) -> Answer:
         """Ask for a photo's classes.
-
-        Args:
-            options: the handler's.
-            note: is told TorchServe's id of the request, also where there is a problem.
 
         Raises:
             Problem: TorchServe gave no answer of the handler's; see `_ask`.
         """
-        return await self._ask("predictions", photo, model, version, options, note)
+        return await self._ask("predictions", question)
 
-    async def explain(
-        self,
-        photo: bytes | bytearray,
-        model: str,
-        version: str | None,
-        options: Mapping[str, str],
-        note: Note = _forget,
-    ) -> Answer:
+    async def explain(self, question: Question) -> Answer:
         """Ask what in a photo speaks for a class.
 
         Raises:
             Problem: as `predict`.
         """
-        return await self._ask("explanations", photo, model, version, options, note)
+        return await self._ask("explanations", question)
 
     async def card(self, model: str, version: str | None = None) -> bytes:
         """The model card as JSON.
@@ -149,22 +140,13 @@ class Upstream:
         Raises:
             Problem: as `predict`.
         """
-        headers = {"describe": "True"}
-        answer = await self._ask("predictions", b"{}", model, version, {}, _forget, headers)
+        asked = Question(b"{}", model, version, headers={"describe": "True"})
+        answer = await self._ask("predictions", asked)
         if answer.is_problem:
             raise BadAnswer(f"model {model}: gives no model card")
         return answer.body
 
-    async def _ask(
-        self,
-        api: str,
-        photo: bytes | bytearray,
-        model: str,
-        version: str | None,
-        options: Mapping[str, str],
-        note: Note,
-        headers: Mapping[str, str] | None = None,
-    ) -> Answer:
+    async def _ask(self, api: str, question: Question) -> Answer:
         """One answer of the handler, good or a problem.
 
         Raises:
@@ -175,30 +157,53 @@ class Upstream:
             UpstreamTimeout: no answer in time.
             BadAnswer: an answer that is not the handler's.
         """
-        for name, value in (("model", model), ("version", version or "0")):
+        named = (("model", question.model), ("version", question.version or "0"))
+        for name, value in named:
             if not 1 <= len(value) <= 100 or not _NAME.issuperset(value) or not value.strip("."):
                 raise InvalidOption(
                     f"{name}: {shorten(value)} is not allowed; letters, digits, '.', '_', '-' are"
                 )
-        path = f"/{api}/{model}" + (f"/{version}" if version else "")
         try:
-            async with asyncio.timeout(self._answer_s), self._places:
-                return await self._answered(path, photo, model, version, options, headers, note)
+            async with asyncio.timeout(self._answer_s) as timeout, self._places:
+                if question.canary is not None:
+                    # Half of what is left after the wait for a place: the default gets the rest.
+                    left_s = (timeout.when() or 0) - asyncio.get_running_loop().time()
+                    answer = await self._of_canary(api, question, question.canary, left_s / 2)
+                    if answer is not None:
+                        return answer
+                return await self._answered(api, question, question.version)
         except TimeoutError:
             raise UpstreamTimeout("no answer in time: too much to do, or this photo") from None
 
-    async def _answered(
-        self,
-        path: str,
-        photo: bytes | bytearray,
-        model: str,
-        version: str | None,
-        options: Mapping[str, str],
-        headers: Mapping[str, str] | None,
-        note: Note,
-    ) -> Answer:
+    async def _of_canary(
+        self, api: str, question: Question, version: str, patience_s: float
+    ) -> Answer | None:
+        """The canary's answer; None where it fails or is gone, and the default has to be asked.
+
+        Raises:
+            Problem: another one, which the default would give as well.
+        """
+        try:
+            async with asyncio.timeout(patience_s):
+                answer = await self._answered(api, question, version)
+        except TimeoutError:
+            question.passed_over(UpstreamTimeout.slug)
+            return None
+        except Problem as problem:
+            if problem.status != NotFound.status and problem.status < 500:
+                raise
+            question.passed_over(problem.slug)
+            return None
+        if answer.status >= 500:
+            question.passed_over(InternalError.slug)
+            return None
+        return answer
+
+    async def _answered(self, api: str, question: Question, version: str | None) -> Answer:
+        model = question.model
+        path = f"/{api}/{model}" + (f"/{version}" if version else "")
         for wait_s in (*_TOKEN_WAITS_S, None):
-            status, content_type, request_id, body = await self._post(path, photo, options, headers)
+            status, content_type, request_id, body = await self._post(path, question)
             if status == 400 and content_type != PROBLEM_CONTENT_TYPE and b"KeyException" in body:
                 if wait_s is None:
                     break
@@ -206,21 +211,16 @@ class Upstream:
                 await asyncio.sleep(wait_s)
                 self._token.read()
                 continue
-            note(request_id)
+            question.note(request_id)
             if content_type == (_JSON if status == 200 else PROBLEM_CONTENT_TYPE):
-                return Answer(status, body, request_id)
+                return Answer(status, body, request_id, version)
             raise self._problem(status, model, version, request_id)
         log.error("TorchServe takes no token from %s", self._token.file)
         raise Unavailable("the gateway has no valid token for the model server")
 
-    async def _post(
-        self,
-        path: str,
-        photo: bytes | bytearray,
-        options: Mapping[str, str],
-        headers: Mapping[str, str] | None,
-    ) -> tuple[int, str, str, bytes]:
-        sent = CIMultiDict(headers or {})
+    async def _post(self, path: str, question: Question) -> tuple[int, str, str, bytes]:
+        photo, options = question.photo, question.options
+        sent = CIMultiDict(question.headers)
         sent["Authorization"] = self._token.header
         before, after = b"", b""
         if options:

@@ -175,8 +175,9 @@ class Worker:
         cache = load_metrics_cache(HANDLERS / "metrics.yaml")
         cache.model_name = "tiny"
         config = yaml.safe_load((model_dir / "model-config.yaml").read_text())
+        manifest = {"model": {"modelName": "tiny", "modelVersion": "1.0"}}
         self.context = Context(
-            "tiny", str(model_dir), {}, batch_size, None, "0.12.0", True, cache, config
+            "tiny", str(model_dir), manifest, batch_size, None, "0.12.0", True, cache, config
         )
         self.service = ImageClassifier()
         self.service.initialize(self.context)

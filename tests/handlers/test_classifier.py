@@ -65,7 +65,7 @@ Make = Callable[..., Classifier]
 def make(bundle: Bundle, engine: Engine) -> Make:
     def make(batch_size: int = 8, **settings: Any) -> Classifier:  # noqa: ANN401
         config = HandlerConfig(**settings)
-        return Classifier(bundle, engine, config, Metrics(None, "tiny"), batch_size)
+        return Classifier(bundle, engine, config, Metrics(None, "tiny", "1.0"), batch_size)
 
     return make
 

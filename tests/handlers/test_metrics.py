@@ -66,7 +66,7 @@ def lines(caplog: pytest.LogCaptureFixture) -> list[tuple[str, str, str, str]]:
 def test_every_update_is_a_line_that_torchserve_can_read(
     cache: MetricsCacheYamlImpl, caplog: pytest.LogCaptureFixture
 ) -> None:
-    collected = Metrics(cache, "tiny")
+    collected = Metrics(cache, "tiny", "1.0")
     with caplog.at_level(logging.INFO):
         collected.decoded(0.0125)
         collected.decoded(0.00000004)
@@ -78,7 +78,7 @@ def test_every_update_is_a_line_that_torchserve_can_read(
         collected.refused(TooLarge("x"))
         assert not caplog.records
         collected.flush()
-    common = "ModelName:tiny,Level:Model"
+    common = "ModelName:tiny,ModelVersion:1.0,Level:Model"
     assert lines(caplog) == [
         ("HISTOGRAM", "catbreeds_decode_seconds", "0.0125", common),
         ("HISTOGRAM", "catbreeds_decode_seconds", "0.0", common),
@@ -102,7 +102,7 @@ def test_every_update_is_a_line_that_torchserve_can_read(
 def test_nothing_is_written_twice(
     cache: MetricsCacheYamlImpl, caplog: pytest.LogCaptureFixture
 ) -> None:
-    collected = Metrics(cache, "tiny")
+    collected = Metrics(cache, "tiny", "1.0")
     collected.decoded(0.5)
     collected.flush()
     caplog.clear()
@@ -117,7 +117,7 @@ def test_a_server_that_declares_no_metrics_is_left_alone(
 ) -> None:
     other = metrics_cache(declared) if declared else None
     caplog.clear()
-    collected = Metrics(other, "tiny")
+    collected = Metrics(other, "tiny", "1.0")
     with caplog.at_level(logging.INFO):
         collected.decoded(0.5)
         collected.predicted("Bengal", 1.0, unsure=True)

@@ -169,7 +169,10 @@ def test_metrics_of_a_batch(worker: Worker, photo: bytes, caplog: pytest.LogCapt
     assert named.count("catbreeds_inference_seconds") == 1
     assert named.count("catbreeds_problems_total") == 1
     (problems,) = [line for line in lines if "catbreeds_problems_total" in line]
-    assert "Count:2|#ModelName:tiny,Level:Model,problem:unsupported-image|" in problems
+    assert (
+        "Count:2|#ModelName:tiny,ModelVersion:1.0,Level:Model,problem:unsupported-image|"
+        in problems
+    )
 
 
 def test_a_reduced_precision_is_served(start: Start, photo: bytes) -> None:

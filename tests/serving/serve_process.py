@@ -82,7 +82,7 @@ class ServeProcess:
         return next(each for each in self.family() if each.name() == "java")
 
     def url(self, api: str) -> str:
-        """The printed address of `predictions`, `management` or `metrics`, without its path."""
+        """The printed address of `page`, `predictions` and so on, without its path."""
         match = re.search(rf"{api} +(http://[0-9.]+:[0-9]+)/", self.stdout())
         assert match, self.stdout()
         return match[1]

@@ -6,11 +6,13 @@ import json
 import re
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import requests
 
 from tests.answers import JSON, ask, b64
+from tests.canaries import NEW, served_beside
 from tests.service import DEMO, R50, Service
 
 _SAMPLE = re.compile(r"(?P<name>\w+)\{(?P<labels>[^}]*)\} (?P<value>\S+)")
@@ -27,32 +29,36 @@ Sample = tuple[str, tuple[str, ...]]
 Samples = dict[Sample, float]
 
 
-def of_model(service: Service, model: str) -> Samples:
+def of_model(service: Service, model: str, version: str) -> Samples:
     """{(name, labels that are not the same for all): value} of the handler's metrics."""
     samples: Samples = {}
     for match in _SAMPLE.finditer(service.metrics()):
         labels = dict(_LABEL.findall(match["labels"]))
         if match["name"].startswith("catbreeds_") and labels.pop("ModelName") == model:
+            if labels.pop("ModelVersion") != version:
+                continue
             assert labels.pop("Level") == "Model"
             assert labels.pop("Hostname")
             samples[match["name"], tuple(labels.values())] = float(match["value"])
     return samples
 
 
-def settled(service: Service, model: str) -> Samples:
+def settled(service: Service, model: str, version: str) -> Samples:
     """The samples once they rest: TorchServe reads them from the worker's output, a bit later."""
     before = None
-    while (now := of_model(service, model)) != before:
+    while (now := of_model(service, model, version)) != before:
         before = now
         time.sleep(0.3)
     return now
 
 
-def increments(service: Service, model: str, act: Callable[[], object]) -> Samples:
+def increments(
+    service: Service, model: str, act: Callable[[], object], version: str = "0.1"
+) -> Samples:
     """By how much samples rose, without histograms' sums and buckets."""
-    before = settled(service, model)
+    before = settled(service, model, version)
     act()
-    after = settled(service, model)
+    after = settled(service, model, version)
     return {
         sample: value - before.get(sample, 0)
         for sample, value in after.items()
@@ -103,15 +109,15 @@ def test_unsure_answers_are_counted(service: Service, cat_photo: bytes) -> None:
     answer = ask(service, R50, cat_photo)
     assert answer["unsure"]  # random weights
     breed = answer["predictions"][0]["breed"].replace(" ", "_")
-    rose = increments(service, R50, lambda: ask(service, R50, cat_photo))
+    rose = increments(service, R50, lambda: ask(service, R50, cat_photo), "1.0")
     assert rose["catbreeds_unsure_total", ()] == 1
     assert rose["catbreeds_predicted_total", (breed,)] == 1
 
 
 def test_histograms_hold_what_the_answers_say(service: Service, cat_photo: bytes) -> None:
-    before = settled(service, DEMO)
+    before = settled(service, DEMO, "0.1")
     answer = ask(service, DEMO, cat_photo)
-    after = settled(service, DEMO)
+    after = settled(service, DEMO, "0.1")
     rose = {
         name: after[f"{name}_sum", ()] - before.get((f"{name}_sum", ()), 0) for name in HISTOGRAMS
     }
@@ -125,9 +131,24 @@ def test_histograms_hold_what_the_answers_say(service: Service, cat_photo: bytes
     )
 
 
+def test_versions_side_by_side_are_told_apart(
+    service: Service, cat_photo: bytes, model_store: Path, tmp_path: Path
+) -> None:
+    with served_beside(service, model_store, tmp_path):
+        before = settled(service, DEMO, "0.1")
+        rose = increments(service, DEMO, lambda: ask(service, f"{DEMO}/{NEW}", cat_photo), NEW)
+        assert rose == {
+            ("catbreeds_decode_seconds_count", ()): 1,
+            ("catbreeds_inference_seconds_count", ()): 1,
+            ("catbreeds_top1_probability_count", ()): 1,
+            ("catbreeds_predicted_total", ("Siamese",)): 1,
+        }
+        assert settled(service, DEMO, "0.1") == before
+
+
 def test_types_are_declared_and_no_token_is_asked_for(service: Service) -> None:
     service.post(f"/predictions/{DEMO}", b"no photo")
-    settled(service, DEMO)
+    settled(service, DEMO, "0.1")
     text = requests.get(service.server.metrics_url + "/metrics", timeout=10).text
     for name in HISTOGRAMS:
         assert f"# TYPE {name} histogram" in text

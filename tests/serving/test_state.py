@@ -2,15 +2,21 @@ from __future__ import annotations
 
 import json
 import stat
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from serving import state
 from serving.settings import SettingsError
-from serving.state import ServerRecord, TokenError
+from serving.state import RecordReader, ServerRecord, TokenError
+from serving.traffic import Canary
 
-RECORD = ServerRecord("http://127.0.0.1:8080", "m", "x", "g", 42, {"cat-breeds": ["1.0", "0.1"]})
+URL = "http://127.0.0.1:8080"
+RECORD = ServerRecord(URL, "m", "x", "g", 42, {"cat-breeds": ["1.0", "0.1"]}, "/archives")
+WITH_CANARY = replace(RECORD, canaries={"cat-breeds": Canary("0.2", 0.25, 1753862400.5)})
 
 
 @pytest.fixture(autouse=True)
@@ -89,6 +95,81 @@ def test_a_damaged_key_file_is_a_clear_error(content: str) -> None:
 
 
 def test_the_record_comes_back() -> None:
-    state.write_record(write_keys(8080), RECORD)
-    assert state.read_record("http://127.0.0.1:8080") == RECORD
+    folder = write_keys(8080)
+    for record in (RECORD, WITH_CANARY):
+        state.write_record(folder, record)
+        assert state.read_record(URL) == record
     assert state.read_record("http://127.0.0.1:9090") is None
+
+
+def test_a_record_without_canaries_has_none() -> None:
+    state.write_record(write_keys(8080), RECORD)
+    rewrite(lambda record: record.pop("canaries"))
+    assert state.read_record(URL) == RECORD
+
+
+def rewrite(change: Callable[[dict[str, Any]], object]) -> None:
+    path = state.server_folder(8080) / "server.json"
+    record = json.loads(path.read_text())
+    change(record)
+    path.write_text(json.dumps(record))
+
+
+def canary(record: dict[str, Any]) -> dict[str, Any]:
+    of_model: dict[str, Any] = record["canaries"]["cat-breeds"]
+    return of_model
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda record: record.pop("model_store"),
+        lambda record: record.update(model_store=None),
+        lambda record: record.update(pid="42"),
+        lambda record: record.update(models=["cat-breeds"]),
+        lambda record: record.update(models={"cat-breeds": "1.0"}),
+        lambda record: record.update(models={"cat-breeds": [1.0]}),
+        lambda record: record.update(canaries=[]),
+        lambda record: record["canaries"].update(dogs=None),
+        lambda record: canary(record).pop("until"),
+        lambda record: canary(record).update(version=0.2),
+        lambda record: canary(record).update(share=1.5),
+        lambda record: canary(record).update(share=-0.1),
+        lambda record: canary(record).update(share=float("nan")),
+        lambda record: canary(record).update(share="0.5"),
+        lambda record: canary(record).update(until=float("inf")),
+        lambda record: canary(record).update(until=True),
+    ],
+)
+def test_a_malformed_record_is_none(change: Callable[[dict[str, Any]], object]) -> None:
+    state.write_record(write_keys(8080), WITH_CANARY)
+    rewrite(change)
+    assert state.read_record(URL) is None
+
+
+@pytest.mark.parametrize("content", [b"", b"[]", b"null", b'{"pid": 1', b"\xff\xfe", b"[" * 10_000])
+def test_what_is_no_record_is_none(content: bytes) -> None:
+    (write_keys(8080) / "server.json").write_bytes(content)
+    assert state.read_record(URL) is None
+
+
+def test_a_reader_follows_the_record() -> None:
+    reader = RecordReader(URL)
+    assert reader.read() is None
+    with state.claimed_server_folder(8080) as folder:
+        for record in (RECORD, WITH_CANARY, RECORD):
+            state.write_record(folder, record)
+            assert reader.read() == record
+            assert reader.read() == record
+        (folder / "server.json").write_text("{}")
+        assert reader.read() is None
+        state.write_record(folder, RECORD)
+        assert reader.read() == RECORD
+    assert reader.read() is None
+
+
+@pytest.mark.parametrize("url", ["http://example.org:8080", "http://127.0.0.1:many", "http://[::1"])
+def test_there_is_no_record_elsewhere(url: str) -> None:
+    state.write_record(write_keys(8080), RECORD)
+    assert state.read_record(url) is None
+    assert RecordReader(url).read() is None

@@ -89,7 +89,7 @@ def test_the_page_comes_up_while_torchserve_hangs(start_gateway: StartGateway) -
 def test_versions_are_those_that_answer(
     service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The record is that of the server's start."""
+    """The record may name one that is still being loaded, or is gone."""
     record = json.loads((service.server.folder / "server.json").read_text())
     folder = tmp_path / "servers" / str(service.server.ports.inference)
     folder.mkdir(parents=True)
@@ -118,7 +118,7 @@ def test_metrics_count_requests_problems_and_photos(
     assert ours['catbreeds_web_requests_total{route="/api/classify",status="415"}'] == 1
     assert ours['catbreeds_web_requests_total{route="other",status="404"}'] == 1
     assert ours['catbreeds_web_problems_total{problem="unsupported-image"}'] == 1
-    assert ours[f'catbreeds_web_photos_total{{model="{DEMO}"}}'] == 2
+    assert ours[f'catbreeds_web_photos_total{{model="{DEMO}",version="0.1"}}'] == 2
     assert ours['catbreeds_web_request_seconds_count{route="/api/classify"}'] == 3
     assert ours["catbreeds_web_photos_in_work"] == 0
     assert "somebodys" not in json.dumps(told)

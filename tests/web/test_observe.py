@@ -59,7 +59,7 @@ def test_lines_are_json_where_asked_for_and_hold_nothing_personal(
     told = next(line for line in lines if line.get("route") == "/api/classify")
     assert set(told) == {
         *("time", "level", "logger", "message", "request_id", "method", "route"),
-        *("status", "ms", "model", "photos", "torchserve_ids"),
+        *("status", "ms", "model", "version", "photos", "torchserve_ids"),
     }
     assert (told["status"], told["photos"], len(told["torchserve_ids"])) == (200, 2, 2)
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", told["time"])

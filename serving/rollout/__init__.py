@@ -1,0 +1,1 @@
+"""Rolls versions of a model out on a running server, and back."""

@@ -1,0 +1,174 @@
+"""The archive that is to be deployed, and all that can be checked before anything is changed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from serving import deployments
+from serving.deployments import DeployedModel, DeployedVersion, Deployments, Pending
+from serving.model_store import Archive, sha256_of, verified_archive
+from serving.rollout import checks
+from serving.rollout.checks import Contents
+from serving.rollout.report import Report
+from serving.rollout.shadow import Thresholds
+from serving.rollout.site import RolloutError, Site
+from serving.rollout.trial import TrafficLimits
+from serving.signatures import check_signature
+
+
+@dataclass(frozen=True)
+class Options:
+    """How strict a deploy is.
+
+    Attributes:
+        signature_key: a public key file; the archive must be signed by it.
+        max_accuracy_drop: of the card's top-1, as a fraction.
+        photos: a folder or file for the comparison; None takes the golden sets of both versions.
+        canary: share of the clients, 0..1; None goes without.
+        keep: previous versions that stay loaded for a rollback.
+        workers: None takes the archive's own number.
+    """
+
+    allow_class_change: bool = False
+    signature_key: Path | None = None
+    max_accuracy_drop: float = 0.02
+    photos: Path | None = None
+    thresholds: Thresholds = field(default_factory=Thresholds)
+    traffic: TrafficLimits = field(default_factory=TrafficLimits)
+    canary: float | None = None
+    canary_s: float = 60.0
+    watch_s: float = 30.0
+    keep: int = 1
+    workers: int | None = None
+    wait_s: float = 0.0
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A verified archive beside what is deployed.
+
+    Attributes:
+        file: where it lies; `archive.path` is its place in the store.
+        record: what is deployed now.
+        current: the default version's contents; None for the first version of a model.
+    """
+
+    file: Path
+    archive: Archive
+    contents: Contents
+    sha256: str
+    record: Deployments
+    current: Contents | None
+
+    @property
+    def model(self) -> DeployedModel | None:
+        """What is deployed of this model."""
+        return self.record.models.get(self.archive.model)
+
+    @property
+    def is_default(self) -> bool:
+        """Whether there is nothing to do."""
+        return self.model is not None and self.model.default == self.archive.version
+
+    @property
+    def is_loaded(self) -> bool:
+        """Whether it has its workers already, as one of the previous versions."""
+        return self.model is not None and self.archive.version in self.model.loaded()
+
+    def pending(self, *, copied: bool) -> Pending:
+        """The note that this is being deployed."""
+        return Pending(
+            action="deploy",
+            model=self.archive.model,
+            version=self.archive.version,
+            archive=self.archive.path.name,
+            sha256=self.sha256,
+            copied=copied,
+        )
+
+    def deployed(self, keep: int) -> Deployments:
+        """The record with this as the default, and previous versions beyond `keep` without
+        workers. It is still pending, until these are unloaded."""
+        new = DeployedVersion(
+            archive=self.archive.path.name,
+            sha256=self.sha256,
+            workers=self.archive.workers,
+            loaded=True,
+            since=deployments.now(),
+        )
+        version, model = self.archive.version, self.model
+        previous: tuple[str, ...] = ()
+        versions, used = {version: new}, {version: self.sha256}
+        if model is not None:
+            previous = (model.default, *(each for each in model.previous if each != version))
+            kept = previous[:keep]
+            others = {
+                name: each.model_copy(update={"loaded": each.loaded and name in kept})
+                for name, each in model.versions.items()
+            }
+            versions, used = others | versions, model.used | used
+        after = DeployedModel(default=version, versions=versions, previous=previous, used=used)
+        record = self.record.with_model(self.archive.model, after)
+        return record.with_pending(self.pending(copied=False))
+
+
+def examine(site: Site, file: Path, options: Options, report: Report) -> Candidate:
+    """Check an archive as far as nothing needs to be loaded for it.
+
+    Raises:
+        Exception: of whatever check refuses it; nothing has been changed.
+    """
+    with report.step("verify") as step:
+        if options.signature_key is not None:
+            check_signature(file, options.signature_key)
+        archive = verified_archive(file)
+        contents = checks.read_contents(file)
+        digest = sha256_of(file)
+        report.about(archive.model, archive.version, digest)
+        record = deployments.read(site.store)
+        model = record.models.get(archive.model)
+        if model is None and site.default_version(archive.model) is not None:
+            raise RolloutError(
+                f"{archive.model} is served, but {deployments.RECORD_FILE} does not know it; "
+                "start `catbreeds serve` anew"
+            )
+        target = _target(site.store, file, archive, model)
+        _check_unchanged(archive.version, digest, target, model.used if model else {})
+        step.found = f"{archive.model} {archive.version}, SHA-256 {digest[:12]}"
+        step.details = {"metrics": dict(contents.card.get("metrics", {}))}
+    workers = options.workers or archive.workers
+    placed = Archive(target, archive.model, archive.version, workers, archive.startup_timeout_s)
+    current = None
+    with report.step("compare cards") as step:
+        if model is None:
+            step.found = f"the first version of {archive.model}"
+        elif model.default == archive.version:
+            step.found = "is the default already"
+        else:
+            current = checks.read_contents(site.store / model.versions[model.default].archive)
+            if not options.allow_class_change:
+                checks.check_classes(contents, current)
+            step.found = checks.check_accuracy(contents, current, options.max_accuracy_drop)
+    return Candidate(file, placed, contents, digest, record, current)
+
+
+def _target(store: Path, file: Path, archive: Archive, model: DeployedModel | None) -> Path:
+    """The archive's place in the store."""
+    if file.parent.resolve() == store.resolve():
+        return store / file.name
+    recorded = model.versions.get(archive.version) if model else None
+    return store / (recorded.archive if recorded else f"{archive.model}-{archive.version}.mar")
+
+
+def _check_unchanged(version: str, digest: str, target: Path, used: Mapping[str, str]) -> None:
+    """A version's bytes are the same for ever."""
+    known = used.get(version)
+    if known is None and target.exists():
+        known = sha256_of(target)
+    if known not in (None, digest):
+        raise RolloutError(
+            f"version {version} is there with other content (SHA-256 {known[:12]}, this file has "
+            f"{digest[:12]}); a version never changes, choose another number"
+        )

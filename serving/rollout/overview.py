@@ -1,0 +1,147 @@
+"""`catbreeds models`: what is deployed, and how it is."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import psutil
+
+from handlers.archive_format import ArchiveError, read_entry
+from serving import deployments, state
+from serving.deployments import DeployedModel, Deployments
+from serving.management import ModelStatus
+from serving.rollout.site import Site
+from serving.traffic import Canary
+
+State = Literal["default", "canary", "previous", "loaded", "on disk", "being deployed", "leftover"]
+
+
+@dataclass(frozen=True)
+class VersionOverview:
+    """One version.
+
+    Attributes:
+        state: "leftover" is one that TorchServe has and nobody deployed.
+        ready: whether all workers that it should have are READY.
+        memory_bytes: of its workers, resident.
+        queue: requests that wait for a worker.
+        top1: accuracy by its card, or None.
+        since: when it was deployed, ISO 8601.
+        canary_share: of the clients, or None.
+    """
+
+    model: str
+    version: str
+    state: State
+    ready: bool
+    workers: int
+    workers_wanted: int
+    memory_bytes: int
+    queue: int
+    top1: float | None
+    since: str
+    sha256: str
+    canary_share: float | None
+
+
+def overview(site: Site) -> list[VersionOverview]:
+    """All versions, those of a model together, its default first.
+
+    Raises:
+        DeploymentsError: the record is damaged.
+        ManagementError: TorchServe does not answer.
+    """
+    record = deployments.read(site.store)
+    server = state.read_record(site.url)
+    canaries = server.canaries if server else {}
+    rows = []
+    for name in sorted({*record.models, *(each.name for each in site.management.models())}):
+        model = record.models.get(name)
+        default = site.default_version(name)
+        live = {each.version: each for each in _live(site, name)}
+        for version in _ordered(model, default, live):
+            canary = canaries.get(name)
+            rows.append(_row(site.store, record, name, version, default, live.get(version), canary))
+    return rows
+
+
+def _live(site: Site, name: str) -> list[ModelStatus]:
+    if site.default_version(name) is None:
+        return []
+    return site.management.describe_all(name)
+
+
+def _ordered(
+    model: DeployedModel | None, default: str | None, live: dict[str, ModelStatus]
+) -> list[str]:
+    ordered = [default] if default else []
+    if model is not None:
+        ordered += [model.default, *model.previous, *model.versions]
+    return list(dict.fromkeys((*ordered, *live)))
+
+
+def _row(
+    store: Path,
+    record: Deployments,
+    name: str,
+    version: str,
+    default: str | None,
+    live: ModelStatus | None,
+    canary: Canary | None,
+) -> VersionOverview:
+    model = record.models.get(name)
+    recorded = model.versions.get(version) if model else None
+    share = None
+    if canary is not None and canary.version == version and canary.until > time.time():
+        share = canary.share
+    return VersionOverview(
+        model=name,
+        version=version,
+        state=_state(record, name, version, default, live is not None, share is not None),
+        ready=live is not None and live.ready,
+        workers=live.ready_workers if live else 0,
+        workers_wanted=recorded.workers if recorded and recorded.loaded else 0,
+        memory_bytes=sum(map(_memory, live.worker_pids)) if live else 0,
+        queue=live.queue_pending if live else 0,
+        top1=_top1(store / recorded.archive) if recorded else None,
+        since=recorded.since if recorded else "",
+        sha256=recorded.sha256 if recorded else "",
+        canary_share=share,
+    )
+
+
+def _state(
+    record: Deployments, name: str, version: str, default: str | None, live: bool, canary: bool
+) -> State:
+    model, pending = record.models.get(name), record.pending
+    if version == default:
+        return "default"
+    if canary:
+        return "canary"
+    if pending is not None and (pending.model, pending.version) == (name, version):
+        return "being deployed"
+    if model is None or version not in model.versions:
+        return "leftover"
+    if not live:
+        return "on disk"
+    # While a deploy watches its version, the default of before is recorded as the default.
+    return "previous" if version in (*model.previous, model.default) else "loaded"
+
+
+def _memory(pid: int) -> int:
+    try:
+        return int(psutil.Process(pid).memory_info().rss)
+    except psutil.NoSuchProcess:
+        return 0
+
+
+def _top1(archive: Path) -> float | None:
+    try:
+        top1 = json.loads(read_entry(archive, "model-card.json"))["metrics"]["top1"]
+        return float(top1)
+    except (ArchiveError, OSError, ValueError, KeyError, TypeError):
+        return None

@@ -1,0 +1,176 @@
+"""The running server that versions are rolled out on."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from serving import state
+from serving.deployments import DeployedModel, Deployments
+from serving.inference import InferenceClient
+from serving.management import ManagementClient, ManagementError, ModelStatus
+from serving.model_store import Archive
+from serving.rollout import observed
+from serving.traffic import Canary
+
+_POLL_S = 0.1
+# A worker that has taken a batch from the queue answers it long before that.
+_QUIET_S = 1.0
+_DRAIN_S = 15.0
+
+
+class NoServerError(Exception):
+    """No `catbreeds serve` of this user answers at that address."""
+
+
+class RolloutError(Exception):
+    """The step cannot be done; the message says why, and what can."""
+
+
+@dataclass(frozen=True)
+class Site:
+    """One server of this machine, its model store, and clients that hold its tokens.
+
+    Attributes:
+        folder: the server's state folder.
+        url: its inference API.
+        store: its model store.
+    """
+
+    folder: Path
+    url: str
+    store: Path
+    metrics_url: str
+    management: ManagementClient
+    inference: InferenceClient
+
+    @classmethod
+    def of(cls, folder: Path, record: state.ServerRecord) -> Site:
+        """The server that a record describes."""
+        return cls(
+            folder=folder,
+            url=record.inference,
+            store=Path(record.model_store),
+            metrics_url=record.metrics,
+            management=ManagementClient(
+                record.management, lambda: state.read_token(folder, "management")
+            ),
+            inference=InferenceClient(
+                record.inference, lambda: state.read_token(folder, "inference")
+            ),
+        )
+
+    @classmethod
+    def find(cls, url: str) -> Site:
+        """The server whose inference API is at `url`.
+
+        Raises:
+            NoServerError: there is none, or it does not answer.
+        """
+        record = state.read_record(url)
+        if record is None:
+            raise NoServerError(f"{url}: no server of this user; is `catbreeds serve` up?")
+        site = cls.of(state.folder_of(url), record)
+        try:
+            site.management.models()
+        except (ManagementError, state.TokenError) as error:
+            raise NoServerError(f"{url}: {error}; is `catbreeds serve` up?") from error
+        return site
+
+    def status(self, model: str, version: str) -> ModelStatus | None:
+        """What TorchServe says of a version; None where it does not have it.
+
+        Raises:
+            ManagementError: no answer.
+        """
+        try:
+            return self.management.describe(model, version)
+        except ManagementError as error:
+            if error.status == 404:
+                return None
+            raise
+
+    def default_version(self, model: str) -> str | None:
+        """The version that answers where a request names none; None without the model."""
+        try:
+            return self.management.default_version(model)
+        except ManagementError as error:
+            if error.status == 404:
+                return None
+            raise
+
+    def load(self, archive: Archive) -> None:
+        """Register an archive of the store, and wait for its workers.
+
+        Raises:
+            ManagementError: it does not load. It may be registered all the same.
+            RolloutError: its workers are not ready in time.
+        """
+        self.management.register(archive.path.name, archive.startup_timeout_s)
+        status = self.management.describe(archive.model, archive.version)
+        if status.min_workers != archive.workers:
+            self.management.scale(
+                archive.model,
+                archive.version,
+                min_workers=archive.workers,
+                max_workers=max(archive.workers, 1),
+                timeout_s=archive.startup_timeout_s,
+            )
+        if not self._wait(archive.startup_timeout_s, lambda: self._ready(archive)):
+            raise RolloutError(
+                f"{archive.model} {archive.version}: its workers are not ready after "
+                f"{archive.startup_timeout_s:.0f} s; TorchServe's log says why"
+            )
+
+    def unload(self, model: str, version: str) -> None:
+        """Answer what the version has begun, then stop its workers; nothing where it has none.
+
+        Raises:
+            ManagementError: TorchServe does not do it.
+        """
+        if self.status(model, version) is None:
+            return
+        self._drain(model, version)
+        self.management.unregister(model, version)
+
+    def announce(
+        self, deployments: Deployments | Mapping[str, DeployedModel], canaries: Mapping[str, Canary]
+    ) -> None:
+        """Tell gateway and clients what is served (`server.json`)."""
+        models = deployments.models if isinstance(deployments, Deployments) else deployments
+        record = state.read_record(self.url)
+        if record is not None:
+            served = {name: model.loaded() for name, model in models.items()}
+            changed = replace(record, models=served, canaries=dict(canaries))
+            if changed != record:
+                state.write_record(self.folder, changed)
+
+    def _ready(self, archive: Archive) -> bool:
+        status = self.status(archive.model, archive.version)
+        return status is not None and status.ready_workers >= archive.workers
+
+    def _drain(self, model: str, version: str) -> None:
+        """Wait until nothing is in its queue or its workers; not for ever, since those who name
+        the version may go on asking for it."""
+        seen, since = -1, time.monotonic()
+        deadline = since + _DRAIN_S
+        while time.monotonic() < deadline:
+            status = self.status(model, version)
+            if status is None or not status.ready_workers:
+                return
+            done = observed.observe(self.metrics_url, model, version).requests
+            if done != seen or status.queue_pending:
+                seen, since = done, time.monotonic()
+            elif time.monotonic() - since >= _QUIET_S:
+                return
+            time.sleep(_POLL_S)
+
+    def _wait(self, seconds: float, condition: Callable[[], bool]) -> bool:
+        deadline = time.monotonic() + seconds
+        while not condition():
+            if time.monotonic() >= deadline:
+                return False
+            time.sleep(_POLL_S)
+        return True

@@ -1,0 +1,178 @@
+"""A new version under real traffic: as a canary beside the default, and after the switch."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from serving.deployments import Deployments
+from serving.inference import ServiceError
+from serving.management import ManagementError
+from serving.rollout.observed import Observed, observe
+from serving.rollout.site import RolloutError, Site
+from serving.traffic import Canary
+
+# A gateway takes a canary's entry for gone when it has not been renewed for so long.
+_LEASE_S = 5.0
+_LOOK_S = 0.5
+_FAILED_IN_A_ROW = 3
+
+Tick = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class TrafficLimits:
+    """How far a new version may fall behind the one that it replaces.
+
+    Attributes:
+        max_error_share: of requests that end with an internal error.
+        max_slowdown: network's time for a photo, as a multiple of the other version's.
+        max_refused_share: by how much more of the photos may be refused.
+    """
+
+    max_error_share: float = 0.01
+    max_slowdown: float = 3.0
+    max_refused_share: float = 0.1
+
+
+@dataclass(frozen=True)
+class Traffic:
+    """What one version did over a while."""
+
+    seen: Observed
+
+    @property
+    def refused_share(self) -> float:
+        """Share of requests answered with a problem, whoever's fault."""
+        return sum(self.seen.problems.values()) / max(1, self.seen.requests)
+
+    def figures(self) -> dict[str, Any]:
+        """For the history."""
+        return {
+            "requests": self.seen.requests,
+            "error_share": round(self.seen.error_share, 4),
+            "refused_share": round(self.refused_share, 4),
+            "inference_ms": round(1000 * self.seen.inference_s_per_photo, 2),
+        }
+
+
+class Trial:
+    """Watches a version from now on.
+
+    Args:
+        new: the version on trial; its workers must be ready.
+        current: what it is compared with; None for the first version of a model.
+    """
+
+    def __init__(
+        self, site: Site, model: str, new: str, current: str | None, limits: TrafficLimits
+    ) -> None:
+        self._site, self._model, self._new, self._current = site, model, new, current
+        self._limits = limits
+        self._pids = self._worker_pids()
+        self._began = {version: self._observe(version) for version in (new, current) if version}
+
+    def canary(
+        self, record: Deployments, share: float, seconds: float, tick: Tick
+    ) -> Mapping[str, Any]:
+        """Send a share of the clients to the new version, and compare.
+
+        Raises:
+            RolloutError: it does worse than the limits allow, or no request came to it.
+        """
+        deadline = time.monotonic() + seconds
+        while (left := deadline - time.monotonic()) > 0:
+            lease = Canary(self._new, share, time.time() + _LEASE_S)
+            self._site.announce(record, {self._model: lease})
+            self._check()
+            tick(f"{self.new_traffic().seen.requests} requests, {left:.0f} s left")
+            time.sleep(min(_LOOK_S, left))
+        self._check()
+        if not self.new_traffic().seen.requests:
+            raise RolloutError(
+                f"no request came to the canary in {seconds:.0f} s: there is nothing to judge it "
+                "by; give it a larger share or more time, or deploy without a canary"
+            )
+        return {version: traffic.figures() for version, traffic in self._traffic().items()}
+
+    def watch(self, photos: Sequence[bytes], seconds: float, tick: Tick) -> Mapping[str, Any]:
+        """Look at the new version as the default, with requests of our own beside the real ones.
+
+        Raises:
+            RolloutError: a worker died, another version answers, or it does worse than allowed.
+        """
+        deadline = time.monotonic() + seconds
+        failed = 0
+        for photo in itertools.cycle(photos):
+            try:
+                answer = self._site.inference.predict(photo, self._model)
+            except ServiceError as error:
+                failed += 1
+                if failed >= _FAILED_IN_A_ROW:
+                    raise RolloutError(f"{failed} predictions in a row failed: {error}") from error
+            else:
+                failed = 0
+                if answer.version != self._new:
+                    raise RolloutError(f"{answer.version} answers where {self._new} should")
+            self._check()
+            left = deadline - time.monotonic()
+            if left <= 0:
+                break
+            tick(f"{self.new_traffic().seen.requests} requests, {left:.0f} s left")
+            time.sleep(min(_LOOK_S, left))
+        return {version: traffic.figures() for version, traffic in self._traffic().items()}
+
+    def new_traffic(self) -> Traffic:
+        """What the new version has done since the trial began."""
+        return self._traffic()[self._new]
+
+    def _traffic(self) -> dict[str, Traffic]:
+        return {
+            version: Traffic(self._observe(version) - began)
+            for version, began in self._began.items()
+        }
+
+    def _check(self) -> None:
+        if self._worker_pids() != self._pids:
+            raise RolloutError(f"a worker of {self._new} died; TorchServe's log says why")
+        traffic = self._traffic()
+        new = traffic[self._new]
+        if new.seen.error_share > self._limits.max_error_share:
+            raise RolloutError(
+                f"{new.seen.error_share:.1%} of {new.seen.requests} requests to {self._new} ended "
+                f"with an internal error; at most {self._limits.max_error_share:.1%} may"
+            )
+        if self._current is None:
+            return
+        current = traffic[self._current]
+        if not new.seen.requests or not current.seen.requests:
+            return
+        self._check_against(new, current)
+
+    def _check_against(self, new: Traffic, current: Traffic) -> None:
+        most = current.refused_share + self._limits.max_refused_share
+        if new.seen.requests >= 20 and new.refused_share > most:
+            raise RolloutError(
+                f"{self._new} refuses {new.refused_share:.1%} of the photos, {self._current} "
+                f"{current.refused_share:.1%}; at most {most:.1%} may be refused"
+            )
+        ours, theirs = new.seen.inference_s_per_photo, current.seen.inference_s_per_photo
+        if theirs and ours / theirs > self._limits.max_slowdown:
+            raise RolloutError(
+                f"{self._new} takes {1000 * ours:.1f} ms a photo, {self._current} "
+                f"{1000 * theirs:.1f}; at most {self._limits.max_slowdown:g} times as long is "
+                "allowed"
+            )
+
+    def _worker_pids(self) -> frozenset[int]:
+        status = self._site.management.describe(self._model, self._new)
+        return frozenset(status.worker_pids)
+
+    def _observe(self, version: str) -> Observed:
+        try:
+            return observe(self._site.metrics_url, self._model, version)
+        except OSError as error:  # requests' own errors are among them
+            raise ManagementError(f"{self._site.metrics_url}: no answer") from error
