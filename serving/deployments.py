@@ -12,7 +12,7 @@ import json
 import os
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
@@ -143,8 +143,10 @@ def locked(store: Path, doing: str, wait_s: float = 0.0) -> Iterator[None]:
                 raise DeploymentsError(f"{_holder(descriptor)}; wait for it, or with --wait")
             time.sleep(_POLL_S)
         said = {"doing": doing, "pid": os.getpid(), "since": now()}
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, json.dumps(said).encode(), 0)
+        # Only for others to read; a full disk must not keep anybody from rolling back.
+        with suppress(OSError):
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, json.dumps(said).encode(), 0)
         yield
     finally:
         os.close(descriptor)

@@ -41,6 +41,7 @@ class Prediction:
     """One photo's answer.
 
     Attributes:
+        model, version: empty where the model's answers do not say (`response: labels`).
         breeds: (name, probability in 0..1), best first.
         unsure: whether the best probability lies below the model's threshold.
         answer: the JSON as it came.
@@ -183,6 +184,9 @@ def _prediction(response: requests.Response) -> Prediction:
         answer = None
     if not response.ok or not isinstance(answer, dict):
         raise _service_error(response, answer)
+    if answer and all(isinstance(value, float) for value in answer.values()):
+        # A model with `response: labels` answers as TorchServe's own image classifiers do.
+        return Prediction("", "", tuple(answer.items()), False, answer)
     try:
         return Prediction(
             model=answer["model"],

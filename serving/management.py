@@ -275,8 +275,9 @@ class ManagementClient:
 def _path(name: str, version: str | None = None) -> str:
     parts = (name,) if version is None else (name, version)
     for part in parts:
-        # TorchServe decodes the path before it takes it apart: the model "a/b" would be version "b"
-        # of "a". Without a version, "set-default" is one. And requests resolves dots.
+        # TorchServe decodes a path before it takes it apart, so "a/b" would be version "b" of "a".
+        # An empty version would be the default one: unregistered, it is gone. And requests
+        # resolves dots.
         if part in ("", ".", "..") or "/" in part:
             raise ModelNotFound(f"no model or version can be called {part!r}", 404)
     return "/models/" + "/".join(quote(part, safe="") for part in parts)

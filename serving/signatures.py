@@ -81,15 +81,19 @@ def sign(archive: Path, key: Path) -> Path:
     private = _private_key(key)
     said = {
         "key": key_id(private.public_key()),
-        "signature": base64.b64encode(private.sign(_message(archive))).decode(),
+        "signature": base64.b64encode(private.sign(_message(_sha256(archive)))).decode(),
     }
     out = signature_file(archive)
     write_durably(out, json.dumps(said) + "\n")
     return out
 
 
-def check_signature(archive: Path, public_key: Path) -> None:
+def check_signature(archive: Path, public_key: Path) -> str:
     """Check that the holder of a key has signed these bytes.
+
+    Returns:
+        SHA-256 of the bytes that it was, in hex: the file may be another one by the time that it
+        is read again.
 
     Raises:
         SignatureError: the signature is missing, malformed, of another key or of other bytes; or
@@ -113,12 +117,14 @@ def check_signature(archive: Path, public_key: Path) -> None:
             f"{path}: is of key {signed_by}, the archive must be signed with {wanted} "
             f"({public_key})"
         )
+    digest = _sha256(archive)
     try:
-        key.verify(signature, _message(archive))
+        key.verify(signature, _message(digest))
     except InvalidSignature:
         raise SignatureError(
             f"{path}: the signature with key {wanted} is not that of {archive.name} as it is now"
         ) from None
+    return digest
 
 
 def signature_file(archive: Path) -> Path:
@@ -192,6 +198,10 @@ def _read(path: Path) -> tuple[str, bytes]:
     return said["key"], signature
 
 
-def _message(archive: Path) -> bytes:
-    with archive.open("rb") as file:
-        return _CONTEXT + hashlib.file_digest(file, "sha256").hexdigest().encode()
+def _sha256(file: Path) -> str:
+    with file.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()
+
+
+def _message(sha256: str) -> bytes:
+    return _CONTEXT + sha256.encode()

@@ -17,6 +17,7 @@ import fcntl
 import json
 import os
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -30,6 +31,9 @@ from serving.settings import SettingsError
 from serving.traffic import Canary
 
 _RECORD_FILE = "server.json"
+# TorchServe writes new tokens into its file in place: for a moment it is empty.
+_HALF_WRITTEN_S = 0.5
+_POLL_S = 0.01
 
 
 class TokenError(Exception):
@@ -172,12 +176,16 @@ def read_token(folder: Path, kind: str) -> str:
         TokenError: the file is missing or does not hold that key.
     """
     path = folder / "key_file.json"
-    try:
-        return str(json.loads(path.read_text())[kind]["key"])
-    except OSError as error:
-        raise TokenError(f"{path}: {error.strerror}") from error
-    except (ValueError, KeyError, TypeError) as error:
-        raise TokenError(f"{path}: holds no {kind} key") from error
+    deadline = time.monotonic() + _HALF_WRITTEN_S
+    while True:
+        try:
+            return str(json.loads(path.read_text())[kind]["key"])
+        except OSError as error:
+            raise TokenError(f"{path}: {error.strerror}") from error
+        except (ValueError, KeyError, TypeError) as error:
+            if time.monotonic() >= deadline:
+                raise TokenError(f"{path}: holds no {kind} key") from error
+        time.sleep(_POLL_S)
 
 
 def find_inference_token(url: str) -> str | None:

@@ -87,6 +87,9 @@ def archive(
     if not _VERSION.fullmatch(version):
         raise ArchivingError(f"version {version!r}: must be MAJOR.MINOR or MAJOR.MINOR.PATCH")
     run = read_run(run_folder)
+    if run.name.startswith("token"):
+        # TorchServe takes every path with "/token" in it for one of a token.
+        raise ArchivingError(f"name {run.name!r}: must not begin with token; choose another")
     _check_config(model_config, run)
     _check_golden(run_folder, run)
     out = store / f"{run.name}-{version}.mar"

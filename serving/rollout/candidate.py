@@ -121,11 +121,15 @@ def examine(site: Site, file: Path, options: Options, report: Report) -> Candida
         Exception: of whatever check refuses it; nothing has been changed.
     """
     with report.step("verify") as step:
-        if options.signature_key is not None:
-            check_signature(file, options.signature_key)
+        # Whatever the file is later, only these bytes are deployed: the copy must have them.
+        digest = sha256_of(file)
+        if (
+            options.signature_key is not None
+            and check_signature(file, options.signature_key) != digest
+        ):
+            raise RolloutError(f"{file}: is being changed by somebody")
         archive = verified_archive(file)
         contents = checks.read_contents(file)
-        digest = sha256_of(file)
         report.about(archive.model, archive.version, digest)
         record = deployments.read(site.store)
         model = record.models.get(archive.model)

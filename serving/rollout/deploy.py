@@ -18,6 +18,7 @@ from serving.rollout.candidate import Candidate, Options, examine
 from serving.rollout.report import Report, Step
 from serving.rollout.site import RolloutError, Site
 from serving.rollout.trial import Trial
+from serving.signatures import signature_file
 from serving.state import TokenError
 
 # What an archive unpacks to beside its copy, and some room for logs.
@@ -122,7 +123,9 @@ class _Deploy:
                 with report.step("canary") as step:
                     share, seconds = self._options.canary, self._options.canary_s
                     tick = partial(report.tick, step)
-                    step.details = dict(trial.canary(new.record, share, seconds, tick))
+                    step.details = dict(
+                        trial.canary(new.record, share, new.contents.golden, seconds, tick)
+                    )
                     step.found = f"{trial.new_traffic().seen.requests} requests"
         after = new.deployed(self._options.keep)
         with report.step("switch") as step:
@@ -140,7 +143,7 @@ class _Deploy:
 
     def _copy(self) -> str:
         file, target = self._candidate.file, self._candidate.archive.path
-        if target.exists():
+        if target.exists() and sha256_of(target) == self._candidate.sha256:
             return "is in the store already"
         size = file.stat().st_size
         free = shutil.disk_usage(self._site.store).free
@@ -149,8 +152,11 @@ class _Deploy:
                 f"{self._site.store}: {free / 1e6:.0f} MB are free, {size * _ROOM / 1e6:.0f} MB "
                 "are needed; `catbreeds retire VERSION --delete` makes room"
             )
-        self._note(self._candidate.pending(copied=True))
+        # One that was there and has rotted is put right, and stays whatever comes of this.
+        self._note(self._candidate.pending(copied=not target.exists()))
         files.copy_durably(file, target)
+        if signature_file(file).exists():
+            files.copy_durably(signature_file(file), signature_file(target))
         if sha256_of(target) != self._candidate.sha256:
             raise RolloutError(f"{file} changed while it was copied")
         return f"{size / 1e6:.1f} MB"

@@ -7,6 +7,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
+from zipfile import BadZipFile
 
 import psutil
 
@@ -143,5 +144,5 @@ def _top1(archive: Path) -> float | None:
     try:
         top1 = json.loads(read_entry(archive, "model-card.json"))["metrics"]["top1"]
         return float(top1)
-    except (ArchiveError, OSError, ValueError, KeyError, TypeError):
+    except (ArchiveError, BadZipFile, OSError, ValueError, KeyError, TypeError):
         return None

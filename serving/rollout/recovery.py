@@ -10,6 +10,7 @@ from serving.deployments import Deployments, DeploymentsError, Pending
 from serving.files import remove_partials
 from serving.management import ManagementError
 from serving.rollout.site import Site
+from serving.signatures import signature_file
 from serving.state import TokenError
 
 log = logging.getLogger(__name__)
@@ -54,6 +55,16 @@ def recover(site: Site) -> Deployments:
         ManagementError, OSError: as `restore`.
     """
     return restore(site, deployments.read(site.store), KILLED)
+
+
+def remove_archive(path: Path) -> None:
+    """An archive of the store, and its signature.
+
+    Raises:
+        OSError: it cannot be removed.
+    """
+    for file in (path, signature_file(path)):
+        file.unlink(missing_ok=True)
 
 
 def recover_killed(site: Site) -> None:
@@ -108,7 +119,7 @@ def forget(store: Path, record: Deployments, reason: str) -> Deployments:
         return record
     remove_partials(store, pending.archive)
     if pending.copied:
-        (store / pending.archive).unlink(missing_ok=True)
+        remove_archive(store / pending.archive)
     event = history.Event(
         time=history.now(),
         action="recover",

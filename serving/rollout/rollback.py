@@ -121,7 +121,7 @@ def retire(
             recovery.settle(site, changed)
         if delete:
             with report.step("delete"):
-                (site.store / planned.file).unlink(missing_ok=True)
+                recovery.remove_archive(site.store / planned.file)
         report.note("done", "ok")
     return planned
 

@@ -72,26 +72,37 @@ class Trial:
     ) -> None:
         self._site, self._model, self._new, self._current = site, model, new, current
         self._limits = limits
+        self._failed = 0
         self._pids = self._worker_pids()
         self._began = {version: self._observe(version) for version in (new, current) if version}
 
     def canary(
-        self, record: Deployments, share: float, seconds: float, tick: Tick
+        self,
+        record: Deployments,
+        share: float,
+        photos: Sequence[bytes],
+        seconds: float,
+        tick: Tick,
     ) -> Mapping[str, Any]:
-        """Send a share of the clients to the new version, and compare.
+        """Send a share of the clients to the new version, and compare. It is asked for photos of
+        ours as well: what a worker does not answer at all is in none of its metrics.
 
         Raises:
             RolloutError: it does worse than the limits allow, or no request came to it.
         """
         deadline = time.monotonic() + seconds
+        asked, before = itertools.cycle(photos), self.new_traffic().seen.requests
+        ours = 0
         while (left := deadline - time.monotonic()) > 0:
             lease = Canary(self._new, share, time.time() + _LEASE_S)
             self._site.announce(record, {self._model: lease})
+            self._probe(next(asked), self._new)
+            ours += 1
             self._check()
             tick(f"{self.new_traffic().seen.requests} requests, {left:.0f} s left")
             time.sleep(min(_LOOK_S, left))
         self._check()
-        if not self.new_traffic().seen.requests:
+        if self.new_traffic().seen.requests - before <= ours:
             raise RolloutError(
                 f"no request came to the canary in {seconds:.0f} s: there is nothing to judge it "
                 "by; give it a larger share or more time, or deploy without a canary"
@@ -105,18 +116,8 @@ class Trial:
             RolloutError: a worker died, another version answers, or it does worse than allowed.
         """
         deadline = time.monotonic() + seconds
-        failed = 0
         for photo in itertools.cycle(photos):
-            try:
-                answer = self._site.inference.predict(photo, self._model)
-            except ServiceError as error:
-                failed += 1
-                if failed >= _FAILED_IN_A_ROW:
-                    raise RolloutError(f"{failed} predictions in a row failed: {error}") from error
-            else:
-                failed = 0
-                if answer.version != self._new:
-                    raise RolloutError(f"{answer.version} answers where {self._new} should")
+            self._probe(photo, None)
             self._check()
             left = deadline - time.monotonic()
             if left <= 0:
@@ -124,6 +125,21 @@ class Trial:
             tick(f"{self.new_traffic().seen.requests} requests, {left:.0f} s left")
             time.sleep(min(_LOOK_S, left))
         return {version: traffic.figures() for version, traffic in self._traffic().items()}
+
+    def _probe(self, photo: bytes, version: str | None) -> None:
+        """Ask for one photo, of the default where no version is named."""
+        try:
+            answer = self._site.inference.predict(photo, self._model, version)
+        except ServiceError as error:
+            self._failed += 1
+            if self._failed >= _FAILED_IN_A_ROW:
+                said = f"{self._failed} predictions in a row failed: {error}"
+                raise RolloutError(said) from error
+            return
+        self._failed = 0
+        answering = answer.version or version or self._site.default_version(self._model)
+        if answering != self._new:
+            raise RolloutError(f"{answering} answers where {self._new} should")
 
     def new_traffic(self) -> Traffic:
         """What the new version has done since the trial began."""

@@ -104,7 +104,11 @@ class ServeProcess:
     def leftovers(self) -> list[str]:
         """Files, sockets and folders that should not be there after the end."""
         kept = list(self.temp.rglob("*"))
-        kept += [path for path in self.state.rglob("*") if not path.is_dir()]
+        # The record of calls is there to be read afterwards.
+        calls = self.state / "audit"
+        kept += [
+            path for path in self.state.rglob("*") if not path.is_dir() and path.parent != calls
+        ]
         return [str(path) for path in kept]
 
     def kill(self) -> None:

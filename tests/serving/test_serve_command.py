@@ -98,6 +98,7 @@ def test_only_the_owner_reads_what_it_keeps(served: ServeProcess) -> None:
         "inference.header",
         "server.json",
         "example.png",
+        f"{served.url('predictions').rpartition(':')[2]}.jsonl",
     }
     assert {stat.S_IMODE(path.stat().st_mode) for path in files} == {0o600}
     assert {stat.S_IMODE(path.parent.stat().st_mode) for path in files} == {0o700}

@@ -130,6 +130,13 @@ def test_a_version_has_one_content_for_ever(run: Path, store: Path) -> None:
     assert len(list(store.iterdir())) == 2
 
 
+def test_a_name_that_cannot_be_managed_is_refused(run: Path, store: Path) -> None:
+    described = json.loads((run / "run.json").read_text()) | {"name": "token-cats"}
+    (run / "run.json").write_text(json.dumps(described))
+    with pytest.raises(ArchivingError, match="must not begin with token"):
+        archive(run, "1.0", store)
+
+
 @pytest.mark.parametrize(
     "version", ["1", "v1.0", "1.0-beta", "01.0", "1.0.0.0", "", "1.0/../../x", "1.0\n", "1,0"]
 )

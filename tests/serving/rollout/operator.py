@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,8 +31,10 @@ class Operator:
     def url(self) -> str:
         return self.server.url("predictions")
 
-    def run(self, *command: str) -> subprocess.CompletedProcess[str]:
-        """One command, to its end."""
+    def run(
+        self, *command: str, before: Callable[[], None] | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        """One command, to its end; `before` runs in its process."""
         url = () if command[0] in ("keygen", "sign") else ("--url", self.url)
         return subprocess.run(
             (str(CATBREEDS), *command, *url),
@@ -40,6 +43,7 @@ class Operator:
             text=True,
             timeout=180,
             check=False,
+            preexec_fn=before,
         )
 
     def done(self, *command: str) -> dict[str, Any]:

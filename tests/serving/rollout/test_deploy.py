@@ -96,6 +96,25 @@ def test_versions_beyond_keep_are_unloaded(
         operator.done("retire", version, "--delete")
 
 
+def test_an_archive_that_rots_on_disk(
+    operator: Operator, next_version: Path, cat_photo: bytes
+) -> None:
+    """It cannot be rolled back to, and deploying it again puts it right."""
+    operator.deploy(next_version)
+    operator.done("rollback")
+    kept = operator.store / next_version.name
+    kept.write_bytes(kept.read_bytes()[:-1])
+    refused = operator.run("rollback", "0.2")
+    assert refused.returncode == 1
+    assert "0.1 answers as before" in refused.stderr
+    assert operator.states() == {"0.1": "default", "0.2": "on disk"}
+    assert operator.ask(cat_photo).version == "0.1"
+    operator.deploy(next_version)
+    assert kept.read_bytes() == next_version.read_bytes()
+    operator.done("rollback")
+    operator.done("retire", "0.2", "--delete")
+
+
 def test_two_workers_are_two_after_a_restart_as_well(
     operator: Operator, next_version: Path
 ) -> None:

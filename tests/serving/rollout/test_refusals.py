@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import subprocess
 import sys
 from collections.abc import Callable
@@ -147,6 +148,24 @@ def test_a_disk_that_fills_up_while_it_is_copied(
     assert_as_before(operator, before, cat_photo)
 
 
+def test_a_rollback_while_the_disk_is_full(
+    operator: Operator, next_version: Path, cat_photo: bytes
+) -> None:
+    """Whom the bad version hurts is helped at once, and told that it does not last."""
+    operator.deploy(next_version)
+
+    def no_writing() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+
+    refused = operator.run("rollback", before=no_writing)
+    assert refused.returncode == 1
+    assert "0.1 answers, but that is not recorded" in refused.stderr
+    assert operator.ask(cat_photo).version == "0.1"
+    operator.done("rollback")
+    operator.done("retire", "0.2", "--delete")
+    assert operator.states() == {"0.1": "default"}
+
+
 def test_only_what_the_key_has_signed(
     operator: Operator, next_version: Path, cat_photo: bytes, tmp_path: Path
 ) -> None:
@@ -175,8 +194,10 @@ def test_only_what_the_key_has_signed(
     assert "signature" in refused()
     signature.write_text(good)
     operator.deploy(signed, *required)
+    assert f"{signed.name}.sig" in operator.archives()
     operator.done("rollback")
     operator.done("retire", "0.2", "--delete")
+    assert operator.archives() == before
 
 
 @pytest.mark.parametrize("share", ["10", "0%", "101%", "some"])
