@@ -15,15 +15,20 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from serving.files import write_durably
 
 RECORD_FILE = "deployed.json"
 _LOCK_FILE = ".deploy.lock"
 _POLL_S = 0.2
+# `catbreeds serve` holds the lock for a moment when it undoes what a killed command left.
+_GRACE_S = 3.0
+
+# A name in the store, never a way out of it.
+FileName = Annotated[str, Field(pattern=r"^[^/\x00]+$", min_length=3)]
 
 
 class DeploymentsError(Exception):
@@ -44,9 +49,9 @@ class DeployedVersion(_Part):
         since: when it was deployed, ISO 8601.
     """
 
-    archive: str
+    archive: FileName
     sha256: str
-    workers: int
+    workers: Annotated[int, Field(ge=1)]
     loaded: bool
     since: str
 
@@ -64,6 +69,18 @@ class DeployedModel(_Part):
     previous: tuple[str, ...] = ()
     used: dict[str, str]
 
+    @model_validator(mode="after")
+    def _refer_to_versions(self) -> Self:
+        for version in (self.default, *self.previous):
+            if version not in self.versions:
+                raise ValueError(f"{version} is not among its versions")
+        return self
+
+    def unloaded(self, version: str) -> DeployedModel:
+        """The same with a version on disk only."""
+        without = self.versions[version].model_copy(update={"loaded": False})
+        return self.model_copy(update={"versions": self.versions | {version: without}})
+
     def loaded(self) -> list[str]:
         """Versions with workers, the default first."""
         others = [name for name, each in self.versions.items() if each.loaded]
@@ -74,15 +91,20 @@ class Pending(_Part):
     """What a command is about to do.
 
     Attributes:
+        server: the inference address of the server that it does it on.
+        version: that is to be the default, or to be retired.
         copied: whether it put the archive into the store, and takes it away again.
+        delete: whether a retired version's archive is to go as well.
     """
 
     action: Literal["deploy", "rollback", "retire"]
+    server: str
     model: str
     version: str
-    archive: str
+    archive: FileName
     sha256: str
     copied: bool = False
+    delete: bool = False
 
 
 class Deployments(_Part):
@@ -120,7 +142,9 @@ def read(store: Path) -> Deployments:
 
 def write(store: Path, deployments: Deployments) -> None:
     """Replace the store's record in one step that survives a power cut."""
-    write_durably(store / RECORD_FILE, deployments.model_dump_json(indent=2) + "\n")
+    # Checked as it will be read: `model_copy` checks nothing.
+    checked = Deployments.model_validate(deployments.model_dump())
+    write_durably(store / RECORD_FILE, checked.model_dump_json(indent=2) + "\n")
 
 
 @contextmanager
@@ -134,7 +158,7 @@ def locked(store: Path, doing: str, wait_s: float = 0.0) -> Iterator[None]:
     Raises:
         DeploymentsError: another command holds it; says what that does, and since when.
     """
-    deadline = time.monotonic() + wait_s
+    deadline = time.monotonic() + max(wait_s, _GRACE_S)
     # The file stays: were it removed, two could hold locks on two files of its name.
     descriptor = os.open(store / _LOCK_FILE, os.O_RDWR | os.O_CREAT, 0o644)
     try:
@@ -142,11 +166,7 @@ def locked(store: Path, doing: str, wait_s: float = 0.0) -> Iterator[None]:
             if time.monotonic() >= deadline:
                 raise DeploymentsError(f"{_holder(descriptor)}; wait for it, or with --wait")
             time.sleep(_POLL_S)
-        said = {"doing": doing, "pid": os.getpid(), "since": now()}
-        # Only for others to read; a full disk must not keep anybody from rolling back.
-        with suppress(OSError):
-            os.ftruncate(descriptor, 0)
-            os.pwrite(descriptor, json.dumps(said).encode(), 0)
+        _say(descriptor, doing)
         yield
     finally:
         os.close(descriptor)
@@ -161,7 +181,10 @@ def locked_if_free(store: Path) -> Iterator[bool]:
         yield False
         return
     try:
-        yield _try_lock(descriptor)
+        held = _try_lock(descriptor)
+        if held:
+            _say(descriptor, "serve")
+        yield held
     finally:
         os.close(descriptor)
 
@@ -186,6 +209,14 @@ def _try_lock(descriptor: int) -> bool:
     except BlockingIOError:
         return False
     return True
+
+
+def _say(descriptor: int, doing: str) -> None:
+    """Who holds it, for others to read; a full disk must not keep anybody from rolling back."""
+    said = {"doing": doing, "pid": os.getpid(), "since": now()}
+    with suppress(OSError):
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, json.dumps(said).encode(), 0)
 
 
 def _holder(descriptor: int) -> str:

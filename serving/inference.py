@@ -7,6 +7,7 @@ import os
 import socket
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -59,8 +60,8 @@ class InferenceClient:
 
     While a new version is on trial (`serving.traffic`), it answers some of the clients that name
     no version. A gateway sees to that by itself; for TorchServe on this machine this client does:
-    where `client` is among the chosen, it asks the new version, and where that is not there (404)
-    or fails (5xx), the default.
+    where `client` is among the chosen, it asks the new version, and where that does not answer
+    well, the default.
 
     Args:
         url: TorchServe's inference address, as http://127.0.0.1:8080, or a gateway's, as
@@ -122,9 +123,10 @@ class InferenceClient:
             return _prediction(self._ask("/api/classify", photo, fields))
         canary = None if version else self._canary(model)
         if canary is not None:
-            response = self._ask_torchserve(model, canary, photo, fields)
-            if response.status_code != 404 and response.status_code < 500:
-                return _prediction(response)
+            with suppress(ServiceError):
+                response = self._ask_torchserve(model, canary, photo, fields, self._timeout_s / 2)
+                if response.ok:
+                    return _prediction(response)
         return _prediction(self._ask_torchserve(model, version, photo, fields))
 
     def _canary(self, model: str | None) -> str | None:
@@ -134,23 +136,30 @@ class InferenceClient:
         return canary_version(record, model, self._client, time.time())
 
     def _ask_torchserve(
-        self, model: str | None, version: str | None, photo: bytes, fields: dict[str, str]
+        self,
+        model: str | None,
+        version: str | None,
+        photo: bytes,
+        fields: dict[str, str],
+        timeout_s: float | None = None,
     ) -> requests.Response:
         route = f"/predictions/{model}" + (f"/{version}" if version else "")
-        response = self._ask(route, photo, fields)
+        response = self._ask(route, photo, fields, timeout_s)
         if _token_was_refused(response):
             # Right after a renewal the file of tokens may still hold the old one, or nothing.
             time.sleep(_RENEWAL_S)
-            response = self._ask(route, photo, fields)
+            response = self._ask(route, photo, fields, timeout_s)
         return response
 
-    def _ask(self, route: str, photo: bytes, fields: dict[str, str]) -> requests.Response:
+    def _ask(
+        self, route: str, photo: bytes, fields: dict[str, str], timeout_s: float | None = None
+    ) -> requests.Response:
         try:
             return call(
                 "POST",
                 self._url + route,
                 None if self.is_gateway else self._token(),
-                self._timeout_s,
+                timeout_s or self._timeout_s,
                 fields=fields,
                 files={"photo": ("photo", photo, "application/octet-stream")},
             )

@@ -17,6 +17,8 @@ from serving.deployments import DeployedModel, DeployedVersion, DeploymentsError
 
 # TorchServe's default for a model-config.yaml without the key.
 _STARTUP_TIMEOUT_S = 120
+# As the gateway takes them; a name also becomes part of a file's name.
+_MODEL = re.compile(r"(?!\.+$)[A-Za-z0-9._-]{1,100}")
 _VERSION = re.compile(r"(0|[1-9]\d{0,8})\.(0|[1-9]\d{0,8})(\.(0|[1-9]\d{0,8}))?")
 
 
@@ -42,6 +44,7 @@ class Selection:
     Attributes:
         archives: versions of a model in the order to load them, its default last.
         models: what is deployed, by the record or, for a model without one, by the files.
+            What could not be used is marked as not loaded there.
         notes: what was left out, and why.
     """
 
@@ -55,29 +58,32 @@ def select(model_store: Path) -> Selection:
     files, the highest version being the default.
 
     Raises:
-        ServeError: no archive to serve, a damaged one, or one that has changed since it was
-            deployed. (Of a version that is not the default this is a note only.)
+        ServeError: no archive to serve, or a damaged one. Where something is recorded, a file that
+            is not, or a version that is not needed, is left out with a note; for a default that
+            is damaged the version before it is served.
     """
     try:
         recorded = deployments.read(model_store).models
     except (DeploymentsError, OSError) as error:
         raise ServeError(str(error)) from error
     archives, notes = [], []
+    models: dict[str, DeployedModel] = {}
     for name, model in recorded.items():
-        for version in reversed(model.loaded()):
-            try:
-                archives.append(recorded_archive(model_store, name, version, model))
-            except ServeError as error:
-                if version == model.default:
-                    raise
-                notes.append(f"{name} {version} is left out: {error}")
+        chosen, models[name], left_out = _of_model(model_store, name, model)
+        archives += chosen
+        notes += left_out
     known = {each.archive for model in recorded.values() for each in model.versions.values()}
-    models = dict(recorded)
     found: list[Archive] = []
     for path in sorted(model_store.glob("*.mar")):
         if path.name in known:
             continue
-        archive = verified_archive(path)
+        try:
+            archive = verified_archive(path)
+        except ServeError as error:
+            if not recorded:
+                raise
+            notes.append(f"left out: {error}")
+            continue
         if archive.model in recorded:
             notes.append(f"{path} is not deployed; to do so: catbreeds deploy {path}")
         else:
@@ -110,6 +116,9 @@ def verified_archive(path: Path) -> Archive:
             float(config.get("startupTimeout", _STARTUP_TIMEOUT_S)),
         )
         version_key(archive.version)
+        path.name.encode()
+        if not _MODEL.fullmatch(archive.model):
+            raise ValueError(f"name {archive.model!r}: letters, digits, '.', '_', '-' are allowed")
     except ArchiveError as error:
         raise ServeError(f"broken archive: {error}") from error
     except OSError as error:
@@ -155,6 +164,40 @@ def version_key(version: str) -> tuple[int, ...]:
     if not _VERSION.fullmatch(version):
         raise ValueError(f"version {version!r}: must be MAJOR.MINOR or MAJOR.MINOR.PATCH")
     return tuple(int(part) for part in version.split("."))
+
+
+def _of_model(
+    store: Path, name: str, model: DeployedModel
+) -> tuple[list[Archive], DeployedModel, list[str]]:
+    """The archives of a recorded model, its default last; the model as it can be served; and what
+    was left out."""
+    archives: dict[str, Archive] = {}
+    notes: list[str] = []
+    reasons: dict[str, ServeError] = {}
+    # Versions that are on disk only are looked at where nothing else is left.
+    for version in dict.fromkeys((*model.loaded(), *model.previous, *model.versions)):
+        if not model.versions[version].loaded and archives:
+            continue
+        try:
+            archives[version] = recorded_archive(store, name, version, model)
+        except ServeError as error:
+            reasons[version] = error
+            notes.append(f"{name} {version} is left out: {error}")
+    if not archives:
+        raise reasons[model.default]
+    default = next(each for each in (model.default, *model.previous, *archives) if each in archives)
+    if default != model.default:
+        notes.append(f"{name}: {default} answers in place of {model.default}")
+    versions = {
+        version: each.model_copy(update={"loaded": version in archives})
+        for version, each in model.versions.items()
+    }
+    previous = tuple(each for each in model.previous if each != default)
+    served = model.model_copy(
+        update={"default": default, "versions": versions, "previous": previous}
+    )
+    ordered = [archives[each] for each in archives if each != default]
+    return [*reversed(ordered), archives[default]], served, notes
 
 
 def _with_found(model: DeployedModel | None, archive: Archive) -> DeployedModel:

@@ -9,7 +9,8 @@ import time
 from collections.abc import Callable
 from concurrent import futures
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
+from dataclasses import replace
 from pathlib import Path
 
 from handlers.archive_format import read_entry
@@ -72,13 +73,13 @@ class Server:
     ) -> None:
         self._report = report
         self._store = model_store.resolve()
+        properties = complete_properties(read_properties(config), model_store, ports)
+        self.ports = ports_of(properties)
+        self.inference_url = f"http://127.0.0.1:{self.ports.inference}"
         self._forget_killed()
         self._selection = select(model_store)
         self.archives = self._selection.archives
-        properties = complete_properties(read_properties(config), model_store, ports)
-        self.ports = ports_of(properties)
         check_ports_free(self.ports)
-        self.inference_url = f"http://127.0.0.1:{self.ports.inference}"
         self.management_url = f"http://127.0.0.1:{self.ports.management}"
         self.metrics_url = f"http://127.0.0.1:{self.ports.metrics}"
         self.grpc = f"127.0.0.1:{self.ports.grpc_inference}"
@@ -92,7 +93,7 @@ class Server:
                 metrics=self.metrics_url,
                 grpc=self.grpc,
                 pid=os.getpid(),
-                models={name: each.loaded() for name, each in self._selection.models.items()},
+                models={},
                 model_store=str(self._store),
             )
             self._site = Site.of(self.folder, self._record)
@@ -137,13 +138,14 @@ class Server:
             ServeError: TorchServe has ended by itself.
         """
         wait_s = self._token_life_s / 2
+        killed = recovery.KilledCommands(self._site)
         while True:
             # Tokens live by the wall clock, which goes on while a laptop sleeps.
             renew_at = _time_awake_and_asleep() + wait_s
             while _time_awake_and_asleep() < renew_at:
                 self._check_alive()
                 check()
-                recovery.recover_killed(self._site)
+                killed.look()
                 self._stop_asked.wait(_WATCH_S)
             wait_s = self._token_life_s / 2 if self.renew_tokens() else _RETRY_S
 
@@ -169,39 +171,58 @@ class Server:
 
     def _make_ready(self) -> None:
         self._wait_for_frontend()
-        client = self.management()
+        loaded = []
         for archive in self.archives:
             self._report(f"loading {archive.path.name}")
             try:
                 self._load(archive)
-                client.set_default(archive.model, archive.version)
+                self.management().set_default(archive.model, archive.version)
+                loaded.append(archive)
             except (ManagementError, RolloutError) as error:
                 if getattr(error, "status", None) is None:
                     self._look_for_an_end()
-                raise ServeError(f"{archive.path}: does not load: {error}") from error
+                self._leave_out(archive, error)
+        self.archives = tuple(loaded)
         self._write_header()
         self._report("warming up")
         for archive in self.archives:
             self._warm_up(archive)
+        served = {name: model.loaded() for name, model in self._selection.models.items()}
+        self._record = replace(self._record, models=served)
         state.write_record(self.folder, self._record)
         self._record_deployments()
+
+    def _leave_out(self, archive: Archive, error: Exception) -> None:
+        """Go on without a version that is not the default.
+
+        Raises:
+            ServeError: it is.
+        """
+        models, name = self._selection.models, archive.model
+        if archive.version == models[name].default:
+            raise ServeError(f"{archive.path}: does not load: {error}") from error
+        self._report(f"{name} {archive.version} is left out: does not load: {error}")
+        models[name] = models[name].unloaded(archive.version)
+        with suppress(ManagementError):
+            self.management().unregister(name, archive.version)
 
     def _forget_killed(self) -> None:
         """Undo what a killed command left, before it is chosen what to serve."""
         try:
-            if recovery.forget_killed(self._store):
+            if recovery.forget_killed(self._store, self.inference_url):
                 self._report(recovery.SAID)
         except (DeploymentsError, OSError) as error:
             raise ServeError(str(error)) from error
 
     def _record_deployments(self) -> None:
-        """Note models that were not deployed by a command, but lay in the store."""
+        """Note models that were not deployed by a command, but lay in the store, and what of the
+        others could not be used."""
         for note in self._selection.notes:
             self._report(note)
         try:
             with deployments.locked(self._store, "serve"):
                 record = deployments.read(self._store)
-                models = self._selection.models | record.models
+                models = record.models | self._selection.models
                 if models != record.models:
                     changed = record.model_copy(update={"models": models})
                     deployments.write(self._store, changed)

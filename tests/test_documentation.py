@@ -32,6 +32,8 @@ from serving.settings import DEFAULT_CONFIG, read_properties
 from tests.api_reference import PAGES as API_PAGES
 from tests.api_reference import make_page, skeleton
 from tests.service import DEMO, Service
+from tests.serving.rollout.operator import QUICK, Operator
+from tests.serving.serve_process import ServeProcess
 from tests.web.gateway_process import GatewayProcess
 from training.archive import DEFAULT_MODEL_CONFIG, archive, model_card
 from training.recipe import recipe_names
@@ -96,6 +98,20 @@ def labels_model(
     yield LABELS
     client.unregister(LABELS, "1.0")
     file.unlink()
+
+
+@pytest.fixture
+def operator(model_store: Path, tmp_path: Path) -> Iterator[Operator]:
+    """`catbreeds serve` with the demo, for the commands that change what is deployed."""
+    store = tmp_path / "store"
+    store.mkdir()
+    shutil.copy(model_store / f"{DEMO}-0.1.mar", store)
+    server = ServeProcess(tmp_path / "served", store, "--free-ports", "--no-web")
+    try:
+        server.wait_until_ready()
+        yield Operator(server, store)
+    finally:
+        server.kill()
 
 
 @pytest.mark.skipif(not all(map(shutil.which, ("curl", "node"))), reason="needs curl and node")
@@ -254,7 +270,10 @@ def test_every_start_up_error_is_documented() -> None:
 
 
 @_needs_curl
-def test_health_is_looked_at_as_operations_says(service: Service, labels_model: str) -> None:
+def test_health_is_looked_at_as_operations_says(
+    service: Service, labels_model: str, cat_photo: bytes, tmp_path: Path
+) -> None:
+    (tmp_path / "PHOTO.jpg").write_bytes(cat_photo)
     (health,) = (each for each in _shell_blocks(_text("docs/operations.md")) if "curl" in each)
     server = service.server
     environment = os.environ | {
@@ -266,6 +285,7 @@ def test_health_is_looked_at_as_operations_says(service: Service, labels_model: 
     }
     done = subprocess.run(
         [shutil.which("bash") or "bash", "-euc", health],
+        cwd=tmp_path,
         env=environment,
         capture_output=True,
         text=True,
@@ -331,9 +351,16 @@ def test_the_programs_of_the_readme_get_an_answer(
 
 
 def test_the_commands_of_the_readme_do_what_they_say(
-    service: Service, original_files: tuple[Path, Path], cat_photo: bytes, tmp_path: Path
+    service: Service,
+    operator: Operator,
+    original_files: tuple[Path, Path],
+    demo_run: Path,
+    cat_photo: bytes,
+    tmp_path: Path,
 ) -> None:
     state, names = original_files
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs" / "better-cats").symlink_to(demo_run)
     (tmp_path / "cats_model_state").symlink_to(state)
     (tmp_path / "cat_model_class_names").symlink_to(names)
     (tmp_path / "PHOTO.jpg").write_bytes(cat_photo)
@@ -343,7 +370,7 @@ def test_the_commands_of_the_readme_do_what_they_say(
     printed: dict[str, str] = {}
     for line in lines:
         words = shlex.split(line)
-        if words[0] == "make" or line == ". .venv/bin/activate" or line == "catbreeds serve":
+        if words[0] == "make" or line == ". .venv/bin/activate" or words[1] == "serve":
             continue  # what runs these tests, and the server that runs already
         if words[0] == "curl":
             continue  # see above
@@ -353,11 +380,22 @@ def test_the_commands_of_the_readme_do_what_they_say(
             assert len(words) > 2
         if words[1] == "predict":
             words += ["--url", service.server.inference_url]
+        if words[1] in ("deploy", "models", "rollback"):
+            words += ["--url", operator.url, *(QUICK if words[1] == "deploy" else ())]
         command = [str(Path(sys.executable).with_name("catbreeds")), *words[1:]]
-        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            command,
+            cwd=tmp_path,
+            env=operator.server.environment if operator.url in words else os.environ,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
         assert done.returncode == 0, done.stderr
         printed[line] = done.stdout
-    assert (tmp_path / "model_store" / "cat-breeds-1.0.mar").exists()
+    assert (tmp_path / "cats" / "cat-breeds-1.0.mar").exists()
+    assert "1.1      default" in printed["catbreeds models"]
+    assert printed["catbreeds rollback"] == "cat-breeds 0.1 answers now, not 1.1\n"
     (verified,) = [shown for line, shown in printed.items() if "verify" in line]
     assert verified.strip().endswith("entries, OK")
     assert len(list(tmp_path.glob("build/unseen/images/*/*.jpg"))) == 67

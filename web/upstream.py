@@ -7,6 +7,7 @@ content type with a 500 of its own, before any handler sees it.
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import secrets
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
@@ -18,7 +19,6 @@ from multidict import CIMultiDict
 
 from handlers.problems import (
     PROBLEM_CONTENT_TYPE,
-    InternalError,
     InvalidOption,
     Problem,
     TooLarge,
@@ -178,11 +178,8 @@ class Upstream:
     async def _of_canary(
         self, api: str, question: Question, version: str, patience_s: float
     ) -> Answer | None:
-        """The canary's answer; None where it fails or is gone, and the default has to be asked.
-
-        Raises:
-            Problem: another one, which the default would give as well.
-        """
+        """The canary's answer; None where it gives no good one, and the default has to be asked:
+        only that knows whether it is the photo's fault."""
         try:
             async with asyncio.timeout(patience_s):
                 answer = await self._answered(api, question, version)
@@ -190,12 +187,10 @@ class Upstream:
             question.passed_over(UpstreamTimeout.slug)
             return None
         except Problem as problem:
-            if problem.status != NotFound.status and problem.status < 500:
-                raise
             question.passed_over(problem.slug)
             return None
-        if answer.status >= 500:
-            question.passed_over(InternalError.slug)
+        if answer.is_problem:
+            question.passed_over(str(json.loads(answer.body)["type"]).rpartition(":")[2])
             return None
         return answer
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from handlers.archive_format import ArchiveError, verify_archive
 from serving import deployments
 from serving.deployments import DeployedModel, DeployedVersion, Deployments, Pending
 from serving.model_store import Archive, sha256_of, verified_archive
@@ -50,11 +50,13 @@ class Candidate:
     """A verified archive beside what is deployed.
 
     Attributes:
+        server: the inference address of the server that it is for.
         file: where it lies; `archive.path` is its place in the store.
         record: what is deployed now.
         current: the default version's contents; None for the first version of a model.
     """
 
+    server: str
     file: Path
     archive: Archive
     contents: Contents
@@ -74,13 +76,21 @@ class Candidate:
 
     @property
     def is_loaded(self) -> bool:
-        """Whether it has its workers already, as one of the previous versions."""
+        """Whether the record says that it has workers, as one of the previous versions."""
         return self.model is not None and self.archive.version in self.model.loaded()
+
+    def unloaded(self) -> Candidate:
+        """The same where what is recorded of its workers is not true (any more)."""
+        if self.model is None or not self.is_loaded:
+            return self
+        model = self.model.unloaded(self.archive.version)
+        return replace(self, record=self.record.with_model(self.archive.model, model))
 
     def pending(self, *, copied: bool) -> Pending:
         """The note that this is being deployed."""
         return Pending(
             action="deploy",
+            server=self.server,
             model=self.archive.model,
             version=self.archive.version,
             archive=self.archive.path.name,
@@ -139,7 +149,8 @@ def examine(site: Site, file: Path, options: Options, report: Report) -> Candida
                 "start `catbreeds serve` anew"
             )
         target = _target(site.store, file, archive, model)
-        _check_unchanged(archive.version, digest, target, model.used if model else {})
+        _check_unchanged(archive.version, digest, target, model)
+        _check_not_of_another(target.name, archive, record)
         step.found = f"{archive.model} {archive.version}, SHA-256 {digest[:12]}"
         step.details = {"metrics": dict(contents.card.get("metrics", {}))}
     workers = options.workers or archive.workers
@@ -151,11 +162,11 @@ def examine(site: Site, file: Path, options: Options, report: Report) -> Candida
         elif model.default == archive.version:
             step.found = "is the default already"
         else:
-            current = checks.read_contents(site.store / model.versions[model.default].archive)
+            current = _default_contents(site.store, archive.model, model)
             if not options.allow_class_change:
                 checks.check_classes(contents, current)
             step.found = checks.check_accuracy(contents, current, options.max_accuracy_drop)
-    return Candidate(file, placed, contents, digest, record, current)
+    return Candidate(site.url, file, placed, contents, digest, record, current)
 
 
 def _target(store: Path, file: Path, archive: Archive, model: DeployedModel | None) -> Path:
@@ -166,13 +177,33 @@ def _target(store: Path, file: Path, archive: Archive, model: DeployedModel | No
     return store / (recorded.archive if recorded else f"{archive.model}-{archive.version}.mar")
 
 
-def _check_unchanged(version: str, digest: str, target: Path, used: Mapping[str, str]) -> None:
+def _check_unchanged(version: str, digest: str, target: Path, model: DeployedModel | None) -> None:
     """A version's bytes are the same for ever."""
-    known = used.get(version)
-    if known is None and target.exists():
-        known = sha256_of(target)
+    known = model.used.get(version) if model else None
+    # A recorded file that has other bytes has rotted, and is put right.
+    if target.exists() and (model is None or version not in model.versions):
+        known = known if known not in (None, digest) else sha256_of(target)
     if known not in (None, digest):
         raise RolloutError(
             f"version {version} is there with other content (SHA-256 {known[:12]}, this file has "
             f"{digest[:12]}); a version never changes, choose another number"
         )
+
+
+def _check_not_of_another(file: str, archive: Archive, record: Deployments) -> None:
+    for name, model in record.models.items():
+        for version, each in model.versions.items():
+            if each.archive == file and (name, version) != (archive.model, archive.version):
+                raise RolloutError(f"{file}: is the archive of {name} {version}; rename yours")
+
+
+def _default_contents(store: Path, name: str, model: DeployedModel) -> Contents:
+    archive = store / model.versions[model.default].archive
+    try:
+        verify_archive(archive)
+        return checks.read_contents(archive)
+    except (OSError, ArchiveError, checks.CheckFailed) as error:
+        raise RolloutError(
+            f"{archive}: the default's archive cannot be read ({error}); put it right first: "
+            f"catbreeds deploy {name}-{model.default}.mar"
+        ) from error

@@ -56,6 +56,7 @@ def deploy(site: Site, file: Path, options: Options, report: Report) -> Deployed
         recovery.recover(site)
         candidate = _examined(site, file, options, report)
         if candidate.is_default:
+            _put_right(candidate, report)
             report.note("done", "ok", "is the default already")
         else:
             _Deploy(site, candidate, options, report).run()
@@ -79,6 +80,15 @@ def _examined(site: Site, file: Path, options: Options, report: Report) -> Candi
         raise DeployError(f"{file.name} is not deployed: {error}") from error
 
 
+def _put_right(candidate: Candidate, report: Report) -> None:
+    """The default's archive in the store, where it is not what was deployed any more."""
+    path = candidate.archive.path
+    if not path.exists() or sha256_of(path) != candidate.sha256:
+        with report.step("copy") as step:
+            files.copy_durably(candidate.file, path)
+            step.found = "the archive in the store was damaged"
+
+
 def _result(candidate: Candidate) -> Deployed:
     previous = candidate.model.default if candidate.model else None
     name, version = candidate.archive.model, candidate.archive.version
@@ -97,9 +107,11 @@ class _Deploy:
         try:
             after = self._load_and_switch()
         except BaseException as error:
-            raise self._undone(error) from error
+            after = deployments.read(self._site.store)
+            if after.pending is None or not recovery.is_done(after, after.pending):
+                raise self._undone(error) from error
         # What does not work of it now is done by `recovery` later.
-        with suppress(ManagementError, OSError), self._report.step("tidy"):
+        with suppress(ManagementError, OSError, TokenError), self._report.step("tidy"):
             recovery.settle(self._site, after)
         self._report.note("done", "ok", f"is the default of {self._model}")
 
@@ -111,6 +123,8 @@ class _Deploy:
         with report.step("register") as step:
             step.found = self._load()
         with report.step("self-test") as step:
+            if sha256_of(new.archive.path) != new.sha256:
+                raise RolloutError(f"{new.archive.path} was changed while it was loaded")
             difference = checks.self_test(site.inference, new.contents)
             step.found = f"golden set: probabilities within {difference:.4f}"
             step.details = {"difference": difference}
@@ -127,7 +141,7 @@ class _Deploy:
                         trial.canary(new.record, share, new.contents.golden, seconds, tick)
                     )
                     step.found = f"{trial.new_traffic().seen.requests} requests"
-        after = new.deployed(self._options.keep)
+        after = self._candidate.deployed(self._options.keep)
         with report.step("switch") as step:
             site.management.set_default(self._model, self._version)
             site.announce(after, {})
@@ -153,6 +167,7 @@ class _Deploy:
                 "are needed; `catbreeds retire VERSION --delete` makes room"
             )
         # One that was there and has rotted is put right, and stays whatever comes of this.
+        self._candidate = self._candidate.unloaded()
         self._note(self._candidate.pending(copied=not target.exists()))
         files.copy_durably(file, target)
         if signature_file(file).exists():
@@ -162,8 +177,12 @@ class _Deploy:
         return f"{size / 1e6:.1f} MB"
 
     def _load(self) -> str:
-        if self._candidate.is_loaded:
+        live = self._site.status(self._model, self._version)
+        if self._candidate.is_loaded and live is not None and live.ready:
             return "is loaded already"
+        self._candidate = self._candidate.unloaded()
+        copied = deployments.read(self._site.store).pending
+        self._note(self._candidate.pending(copied=copied is not None and copied.copied))
         self._site.unload(self._model, self._version)  # registered by hand, perhaps
         self._site.load(self._candidate.archive)
         return f"{self._candidate.archive.workers} worker(s) ready"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -60,11 +61,13 @@ def overview(site: Site) -> list[VersionOverview]:
     server = state.read_record(site.url)
     canaries = server.canaries if server else {}
     rows = []
-    for name in sorted({*record.models, *(each.name for each in site.management.models())}):
+    pending = {record.pending.model} if record.pending else set()
+    served = {each.name for each in site.management.models()}
+    for name in sorted({*record.models, *served, *pending}):
         model = record.models.get(name)
         default = site.default_version(name)
         live = {each.version: each for each in _live(site, name)}
-        for version in _ordered(model, default, live):
+        for version in _ordered(model, default, (*live, *_deploying(record, name))):
             canary = canaries.get(name)
             rows.append(_row(site.store, record, name, version, default, live.get(version), canary))
     return rows
@@ -76,9 +79,14 @@ def _live(site: Site, name: str) -> list[ModelStatus]:
     return site.management.describe_all(name)
 
 
-def _ordered(
-    model: DeployedModel | None, default: str | None, live: dict[str, ModelStatus]
-) -> list[str]:
+def _deploying(record: Deployments, name: str) -> list[str]:
+    pending = record.pending
+    if pending is None or (pending.action, pending.model) != ("deploy", name):
+        return []
+    return [pending.version]
+
+
+def _ordered(model: DeployedModel | None, default: str | None, live: Iterable[str]) -> list[str]:
     ordered = [default] if default else []
     if model is not None:
         ordered += [model.default, *model.previous, *model.versions]
@@ -118,12 +126,12 @@ def _row(
 def _state(
     record: Deployments, name: str, version: str, default: str | None, live: bool, canary: bool
 ) -> State:
-    model, pending = record.models.get(name), record.pending
+    model = record.models.get(name)
     if version == default:
         return "default"
     if canary:
         return "canary"
-    if pending is not None and (pending.model, pending.version) == (name, version):
+    if version in _deploying(record, name) and (model is None or version not in model.loaded()):
         return "being deployed"
     if model is None or version not in model.versions:
         return "leftover"

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import logging
+import time
 from pathlib import Path
 
-from serving import deployments, history
+import psutil
+
+from serving import deployments, history, state
 from serving.deployments import Deployments, DeploymentsError, Pending
 from serving.files import remove_partials
 from serving.management import ManagementError
-from serving.rollout.site import Site
+from serving.model_store import ServeError, recorded_archive
+from serving.rollout.site import RolloutError, Site
 from serving.signatures import signature_file
-from serving.state import TokenError
 
 log = logging.getLogger(__name__)
 
 KILLED = "its command was killed"
 SAID = "a killed command was undone; `catbreeds history` says which"
+# TorchServe knows of a version only when it has unpacked it, which may be after the undoing.
+_LATE_S = 180.0
 
 
 def restore(site: Site, record: Deployments, reason: str) -> Deployments:
@@ -42,6 +47,7 @@ def settle(site: Site, record: Deployments) -> Deployments:
     """
     if record.pending is not None:
         _agree(site, record, record.pending)
+        _remove_files(site.store, record.pending)
     record = record.with_pending(None)
     deployments.write(site.store, record)
     return record
@@ -51,60 +57,14 @@ def recover(site: Site) -> Deployments:
     """What is recorded, after undoing what a killed command had begun. The lock must be held.
 
     Raises:
+        RolloutError: it was one on another server, which undoes it.
         DeploymentsError: the record is damaged.
         ManagementError, OSError: as `restore`.
     """
-    return restore(site, deployments.read(site.store), KILLED)
-
-
-def remove_archive(path: Path) -> None:
-    """An archive of the store, and its signature.
-
-    Raises:
-        OSError: it cannot be removed.
-    """
-    for file in (path, signature_file(path)):
-        file.unlink(missing_ok=True)
-
-
-def recover_killed(site: Site) -> None:
-    """Recover if there is a note whose lock nobody holds. Where that does not work the log says
-    why, and the next call tries again."""
-    try:
-        if deployments.read(site.store).pending is None:
-            return
-        with deployments.locked_if_free(site.store) as held:
-            if held:
-                recover(site)
-                log.warning(SAID)
-    except (DeploymentsError, ManagementError, TokenError, OSError) as error:
-        log.error("a killed command was not undone: %s", error)
-
-
-def forget_killed(store: Path) -> bool:
-    """The same where no TorchServe runs yet; returns whether there was something.
-
-    Raises:
-        DeploymentsError: the record is damaged.
-        OSError: the store cannot be changed.
-    """
-    with deployments.locked_if_free(store) as held:
-        record = deployments.read(store)
-        if not held or record.pending is None:
-            return False
-        forget(store, record, KILLED)
-        return True
-
-
-def _agree(site: Site, record: Deployments, pending: Pending) -> None:
-    site.announce(record, {})
-    model = record.models.get(pending.model)
-    live = site.default_version(pending.model)
-    if model is not None and live not in (None, model.default):
-        site.management.set_default(pending.model, model.default)
-    known = {pending.version, *(model.versions if model else ())}
-    for version in sorted(known - set(model.loaded() if model else ())):
-        site.unload(pending.model, version)
+    record = deployments.read(site.store)
+    if record.pending is not None and _is_of_another(record.pending, site.url):
+        raise RolloutError(f"{record.pending.server}: has to undo a killed command first; repeat")
+    return restore(site, record, KILLED)
 
 
 def forget(store: Path, record: Deployments, reason: str) -> Deployments:
@@ -117,20 +77,135 @@ def forget(store: Path, record: Deployments, reason: str) -> Deployments:
     pending = record.pending
     if pending is None:
         return record
-    remove_partials(store, pending.archive)
-    if pending.copied:
-        remove_archive(store / pending.archive)
+    _remove_files(store, pending)
+    record = record.with_pending(None)
+    deployments.write(store, record)
     event = history.Event(
         time=history.now(),
         action="recover",
         model=pending.model,
         version=pending.version,
         step=pending.action,
-        outcome="undone" if pending.action == "deploy" else "ok",
+        outcome="ok" if is_done(record, pending) else "undone",
         reason=reason,
         sha256=pending.sha256,
     )
-    history.append(store, event)
-    record = record.with_pending(None)
-    deployments.write(store, record)
+    try:
+        history.append(store, event)
+    except OSError as error:
+        log.error("the history was not written: %s", error)
     return record
+
+
+def is_done(record: Deployments, pending: Pending) -> bool:
+    """Whether the record has what the command was about."""
+    model = record.models.get(pending.model)
+    if pending.action == "retire":
+        return model is None or pending.version not in model.versions
+    return model is not None and model.default == pending.version
+
+
+def forget_killed(store: Path, server: str) -> bool:
+    """The same as `recover` where no TorchServe runs yet; returns whether there was something.
+
+    Raises:
+        DeploymentsError: the record is damaged.
+        OSError: the store cannot be changed.
+    """
+    with deployments.locked_if_free(store) as held:
+        record = deployments.read(store)
+        if not held or record.pending is None or _is_of_another(record.pending, server):
+            return False
+        if _is_alive(record.pending.server):
+            return False  # somebody has our address; the start ends there
+        forget(store, record, KILLED)
+        return True
+
+
+class KilledCommands:
+    """What `catbreeds serve` does about commands that were killed."""
+
+    def __init__(self, site: Site) -> None:
+        self._site = site
+        # Deployed lately, perhaps not to the end -> until when it may still turn up.
+        self._late: dict[tuple[str, str], float] = {}
+        self._said = ""
+
+    def look(self) -> None:
+        """Undo one, if its note is there and nobody holds the lock. To be called again and again;
+        where something does not work the log says so once, and the next call tries it again."""
+        try:
+            pending = deployments.read(self._site.store).pending
+            if pending is not None and pending.server == self._site.url:
+                self._late[pending.model, pending.version] = time.monotonic() + _LATE_S
+                with deployments.locked_if_free(self._site.store) as held:
+                    if held and recover(self._site).pending is None:
+                        log.warning(SAID)
+            elif pending is None:
+                self._unload_late()
+            self._said = ""
+        except (
+            DeploymentsError,
+            ManagementError,
+            RolloutError,
+            state.TokenError,
+            OSError,
+        ) as error:
+            if str(error) != self._said:
+                log.error("a killed command was not undone: %s", error)
+            self._said = str(error)
+
+    def _unload_late(self) -> None:
+        """Versions that TorchServe was still unpacking when their deploy was undone."""
+        for (name, version), until in list(self._late.items()):
+            if time.monotonic() > until or self._is_loaded(name, version):
+                del self._late[name, version]
+            elif self._site.status(name, version) is not None:
+                with deployments.locked_if_free(self._site.store) as held:
+                    if held and not self._is_loaded(name, version):
+                        self._site.unload(name, version)
+                        log.warning("%s %s was loaded after its deploy was undone", name, version)
+
+    def _is_loaded(self, name: str, version: str) -> bool:
+        model = deployments.read(self._site.store).models.get(name)
+        return model is not None and version in model.loaded()
+
+
+def _agree(site: Site, record: Deployments, pending: Pending) -> None:
+    site.announce(record, {})
+    name, model = pending.model, record.models.get(pending.model)
+    wanted = {pending.version} if model is None else {pending.version, *model.versions}
+    kept = set() if model is None else set(model.loaded())
+    if model is not None and site.default_version(name) not in (None, model.default):
+        try:
+            if site.status(name, model.default) is None:
+                site.load(recorded_archive(site.store, name, model.default, model))
+            site.management.set_default(name, model.default)
+        except (ServeError, RolloutError, ManagementError) as error:
+            if isinstance(error, ManagementError) and error.status is None:
+                raise
+            # Better another version than none.
+            live = site.default_version(name)
+            log.error("%s %s cannot be loaded (%s); %s answers", name, model.default, error, live)
+            kept |= {live} if live else set()
+    for version in sorted(wanted - kept):
+        site.unload(name, version)
+
+
+def _remove_files(store: Path, pending: Pending) -> None:
+    archive = store / pending.archive
+    for name in (archive.name, signature_file(archive).name, deployments.RECORD_FILE):
+        remove_partials(store, name)
+    if pending.copied or pending.delete:
+        for file in (archive, signature_file(archive)):
+            file.unlink(missing_ok=True)
+
+
+def _is_of_another(pending: Pending, server: str) -> bool:
+    """Whether another server, which is up, is to undo it."""
+    return pending.server != server and _is_alive(pending.server)
+
+
+def _is_alive(server: str) -> bool:
+    record = state.read_record(server)
+    return record is not None and psutil.pid_exists(record.pid)

@@ -57,12 +57,14 @@ def rollback(
         now = record.models[name]
         report.about(name, target, now.versions[target].sha256)
         after = _rolled_back(record, name, target)
-        if not now.versions[target].loaded:
+        # Not by the record alone: a file that was damaged when TorchServe started is not loaded.
+        live = site.status(name, target)
+        if live is None or not live.ready:
             _load(site, record, name, target, report)
         with report.step("switch") as step:
-            _switch(site, after, name, target)
+            _switch(site, record, after, name, target)
             step.found = f"{target} answers"
-        _settle(site, after, report)
+        _settle(site, _note(site, after, name, target), report)
         report.note("done", "ok", f"instead of {planned.previous}")
     return planned
 
@@ -110,18 +112,18 @@ def retire(
         )
         pending = Pending(
             action="retire",
+            server=site.url,
             model=planned.model,
             version=version,
             archive=planned.file,
             sha256=digest,
+            delete=delete,
         )
         changed = record.with_model(planned.model, after).with_pending(pending)
-        with report.step("unload"):
+        with report.step("unload") as step:
             deployments.write(site.store, changed)
             recovery.settle(site, changed)
-        if delete:
-            with report.step("delete"):
-                recovery.remove_archive(site.store / planned.file)
+            step.found = f"{planned.file} {'deleted' if delete else 'left'}"
         report.note("done", "ok")
     return planned
 
@@ -171,29 +173,14 @@ def _rolled_back(record: Deployments, name: str, target: str) -> Deployments:
         for version, each in now.versions.items()
     }
     after = DeployedModel(default=target, versions=versions, previous=previous, used=now.used)
-    gone = now.versions[now.default]
-    pending = Pending(
-        action="rollback",
-        model=name,
-        version=now.default,
-        archive=gone.archive,
-        sha256=gone.sha256,
-    )
-    return record.with_model(name, after).with_pending(pending)
+    return record.with_model(name, after)
 
 
 def _load(site: Site, record: Deployments, name: str, target: str, report: Report) -> None:
     """Give an unloaded version its workers again; it stays unloaded where it fails."""
     model = record.models[name]
-    recorded = model.versions[target]
-    pending = Pending(
-        action="rollback",
-        model=name,
-        version=target,
-        archive=recorded.archive,
-        sha256=recorded.sha256,
-    )
-    deployments.write(site.store, record.with_pending(pending))
+    noted = _note(site, record.with_model(name, model.unloaded(target)), name, target)
+    deployments.write(site.store, noted)
     try:
         with report.step("register") as step:
             archive = recorded_archive(site.store, name, target, model)
@@ -204,21 +191,40 @@ def _load(site: Site, record: Deployments, name: str, target: str, report: Repor
             checks.self_test(site.inference, checks.read_contents(archive.path))
     except BaseException as error:
         report.note("done", "failed", str(error) or "interrupted")
-        recovery.restore(site, record.with_pending(pending), str(error) or "interrupted")
+        recovery.restore(site, noted, str(error) or "interrupted")
         if isinstance(error, ServeError | checks.CheckFailed):
             said = f"{name} {target}: {error}; {model.default} answers as before"
             raise RolloutError(said) from error
         raise
 
 
-def _switch(site: Site, after: Deployments, name: str, target: str) -> None:
+def _note(site: Site, record: Deployments, name: str, target: str) -> Deployments:
+    """The record with the note that a rollback to `target` is being done."""
+    version = record.models[name].versions[target]
+    pending = Pending(
+        action="rollback",
+        server=site.url,
+        model=name,
+        version=target,
+        archive=version.archive,
+        sha256=version.sha256,
+    )
+    return record.with_pending(pending)
+
+
+def _switch(site: Site, before: Deployments, after: Deployments, name: str, target: str) -> None:
     """The record first: where this is killed in between, `recovery` goes on to it."""
     unrecorded: OSError | None = None
     try:
-        deployments.write(site.store, after)
+        deployments.write(site.store, _note(site, after, name, target))
     except OSError as error:
         unrecorded = error
-    site.management.set_default(name, target)
+    try:
+        site.management.set_default(name, target)
+    except ManagementError as error:
+        if error.status is not None and unrecorded is None:
+            deployments.write(site.store, before)
+        raise
     if unrecorded is not None:
         raise RolloutError(
             f"{target} answers, but that is not recorded ({unrecorded}), and the next start brings "

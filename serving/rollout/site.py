@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+
+import psutil
 
 from serving import state
 from serving.deployments import DeployedModel, Deployments
 from serving.inference import InferenceClient
 from serving.management import ManagementClient, ManagementError, ModelStatus
 from serving.model_store import Archive
-from serving.rollout import observed
 from serving.traffic import Canary
 
 _POLL_S = 0.1
-# A worker that has taken a batch from the queue answers it long before that.
+# A worker that has something to do shows it within that.
 _QUIET_S = 1.0
-_DRAIN_S = 15.0
+# More than the gateway waits for an answer.
+_DRAIN_S = 40.0
+# Of CPU: workers that wait for work use none.
+_IDLE_S = 0.02
 
 
 class NoServerError(Exception):
@@ -154,15 +159,16 @@ class Site:
     def _drain(self, model: str, version: str) -> None:
         """Wait until nothing is in its queue or its workers; not for ever, since those who name
         the version may go on asking for it."""
-        seen, since = -1, time.monotonic()
+        worked, since = -1.0, time.monotonic()
         deadline = since + _DRAIN_S
         while time.monotonic() < deadline:
             status = self.status(model, version)
             if status is None or not status.ready_workers:
                 return
-            done = observed.observe(self.metrics_url, model, version).requests
-            if done != seen or status.queue_pending:
-                seen, since = done, time.monotonic()
+            work_s = sum(map(_work_s, status.worker_pids))
+            is_idle = math.isfinite(work_s) and work_s - worked <= _IDLE_S
+            if not is_idle or status.queue_pending:
+                worked, since = work_s if math.isfinite(work_s) else 0.0, time.monotonic()
             elif time.monotonic() - since >= _QUIET_S:
                 return
             time.sleep(_POLL_S)
@@ -174,3 +180,14 @@ class Site:
                 return False
             time.sleep(_POLL_S)
         return True
+
+
+def _work_s(pid: int) -> float:
+    """CPU seconds of a worker so far; endless for one that was stopped in the middle of it."""
+    try:
+        process = psutil.Process(pid)
+        if process.status() == psutil.STATUS_STOPPED:
+            return math.inf
+        return sum(process.cpu_times()[:2])
+    except psutil.NoSuchProcess:
+        return 0.0

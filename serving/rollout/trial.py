@@ -120,10 +120,11 @@ class Trial:
             self._probe(photo, None)
             self._check()
             left = deadline - time.monotonic()
-            if left <= 0:
+            # A failure is never the last word: there is another one, or an answer.
+            if left <= 0 and not self._failed:
                 break
-            tick(f"{self.new_traffic().seen.requests} requests, {left:.0f} s left")
-            time.sleep(min(_LOOK_S, left))
+            tick(f"{self.new_traffic().seen.requests} requests, {max(0.0, left):.0f} s left")
+            time.sleep(min(_LOOK_S, max(left, _LOOK_S / 5)))
         return {version: traffic.figures() for version, traffic in self._traffic().items()}
 
     def _probe(self, photo: bytes, version: str | None) -> None:

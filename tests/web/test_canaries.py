@@ -184,7 +184,8 @@ def test_a_photo_that_is_none_is_the_clients_problem(
     before = fallbacks(gateway)
     with announced(service, **BOTH, **canary()):
         problem_of(gateway.classify(b"no photo"), 415, "unsupported-image")
-    assert fallbacks(gateway) == before
+    # The default was asked as well: it could be that only the canary cannot read it.
+    assert fallbacks(gateway) - before == 1
 
 
 GOOD = (

@@ -20,12 +20,13 @@ def operator(demo_archive: Path, tmp_path_factory: pytest.TempPathFactory) -> It
     store = folder / "store"
     store.mkdir()
     (store / f"{DEMO}-0.1.mar").write_bytes(demo_archive.read_bytes())
-    server = ServeProcess(folder, store, "--free-ports", "--no-web")
+    operator = Operator(ServeProcess(folder, store, "--free-ports", "--no-web"), store)
     try:
-        server.wait_until_ready()
-        yield Operator(server, store)
+        operator.server.wait_until_ready()
+        yield operator
     finally:
-        server.kill()
+        # Perhaps another one by now: tests stop it and start it again.
+        operator.server.kill()
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.archives import pack, unpack
+from tests.archives import describe_as, pack, unpack
 from tests.serving.rollout.operator import QUICK, Operator
 from tests.serving.rollout.versions import (
     climbing,
@@ -65,6 +65,12 @@ def same_number_other_bytes(archive: Path, folder: Path) -> Path:
     return make_version(archive, folder, "0.1", other_code)
 
 
+def climbing_name(archive: Path, folder: Path) -> Path:
+    content = unpack(archive, folder / "content")
+    describe_as(content, "../escaped", "0.2")
+    return pack(content, folder / "climbing-name.mar", seal=True)
+
+
 def fails_in_self_test(archive: Path, folder: Path) -> Path:
     return make_version(archive, folder, "0.2", fails_at(3))
 
@@ -77,6 +83,7 @@ def fails_under_watch(archive: Path, folder: Path) -> Path:
 REFUSED: dict[str, tuple[Make, str, str]] = {
     "truncated": (truncated, "verify", "zip"),
     "climbs out": (with_climbing_entry, "verify", "../../escaped.txt"),
+    "climbing name": (climbing_name, "verify", "'../escaped'"),
     "changed weights": (flipped_weight, "verify", "weights.safetensors"),
     "changed code": (changed_code, "verify", "handlers/predictions.py"),
     "other classes": (wrong_classes, "compare cards", "Dachshund"),

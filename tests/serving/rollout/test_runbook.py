@@ -26,18 +26,14 @@ PARTS = dict(re.findall(r"^## (.+?)\n(.*?)(?=^## |\Z)", RUNBOOK.read_text(), re.
 _MATCH = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 
 
-@pytest.fixture
-def operator(demo_archive: Path, tmp_path: Path) -> Iterator[Operator]:
-    """`catbreeds serve` with version 0.1, for one part."""
-    store = tmp_path / "store"
-    store.mkdir()
-    (store / f"{DEMO}-0.1.mar").write_bytes(demo_archive.read_bytes())
-    operator = Operator(ServeProcess(tmp_path, store, "--free-ports", "--no-web"), store)
-    try:
-        operator.server.wait_until_ready()
-        yield operator
-    finally:
-        operator.server.kill()
+@pytest.fixture(autouse=True)
+def as_at_first(operator: Operator, demo_archive: Path) -> Iterator[None]:
+    """Each part begins and ends with version 0.1 alone."""
+    yield
+    if operator.states().get("0.1") != "default":
+        operator.deploy(demo_archive)
+    for version in set(operator.states()) - {"0.1"}:
+        operator.done("retire", version, "--delete")
 
 
 def follow(operator: Operator, part: str, folder: Path) -> None:
