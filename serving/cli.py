@@ -144,9 +144,9 @@ def verify(
 
 @app.command(epilog="Example: catbreeds serve --port 9080 --log-format json")
 def serve(
-    model_store: Annotated[Path, typer.Option(help="Folder of .mar files; all are served.")] = Path(
-        "model_store"
-    ),
+    model_store: Annotated[
+        Path, typer.Option(help="Folder of archives; those deployed are served.")
+    ] = Path("model_store"),
     config: Annotated[Path | None, typer.Option(help="Another config.properties.")] = None,
     port: Annotated[
         int | None,
@@ -228,7 +228,9 @@ def web(
 @app.command(epilog="Example: catbreeds predict siamese.jpg sphynx.heic --top 3")
 def predict(
     photos: Annotated[list[Path], typer.Argument(help="Image files.", metavar="PHOTO...")],
-    url: Annotated[str, typer.Option(help="Address of the service.")] = "http://127.0.0.1:8080",
+    url: Annotated[
+        str, typer.Option(envvar="CATBREEDS_URL", help="Address of the service.")
+    ] = "http://127.0.0.1:8080",
     model: Annotated[
         str | None, typer.Option(help="Name of the model; else the local server's first.")
     ] = None,

@@ -254,7 +254,8 @@ class Server:
         while time.monotonic() < deadline:
             self._check_alive()
             try:
-                self.management().describe("none", "none")
+                self.management().models()
+                return
             except state.TokenError:
                 pass
             except ManagementError as error:

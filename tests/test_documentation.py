@@ -359,8 +359,8 @@ def test_the_commands_of_the_readme_do_what_they_say(
     tmp_path: Path,
 ) -> None:
     state, names = original_files
-    (tmp_path / "runs").mkdir()
-    (tmp_path / "runs" / "better-cats").symlink_to(demo_run)
+    (tmp_path / "build" / "demo").mkdir(parents=True)
+    (tmp_path / "build" / "demo" / "run").symlink_to(demo_run)
     (tmp_path / "cats_model_state").symlink_to(state)
     (tmp_path / "cat_model_class_names").symlink_to(names)
     (tmp_path / "PHOTO.jpg").write_bytes(cat_photo)
@@ -394,8 +394,8 @@ def test_the_commands_of_the_readme_do_what_they_say(
         assert done.returncode == 0, done.stderr
         printed[line] = done.stdout
     assert (tmp_path / "cats" / "cat-breeds-1.0.mar").exists()
-    assert "1.1      default" in printed["catbreeds models"]
-    assert printed["catbreeds rollback"] == "cat-breeds 0.1 answers now, not 1.1\n"
+    assert "0.2      default" in printed["catbreeds models"]
+    assert printed["catbreeds rollback"] == "cat-breeds 0.1 answers now, not 0.2\n"
     (verified,) = [shown for line, shown in printed.items() if "verify" in line]
     assert verified.strip().endswith("entries, OK")
     assert len(list(tmp_path.glob("build/unseen/images/*/*.jpg"))) == 67

@@ -131,6 +131,9 @@ def examine(site: Site, file: Path, options: Options, report: Report) -> Candida
         Exception: of whatever check refuses it; nothing has been changed.
     """
     with report.step("verify") as step:
+        for given in (file, options.photos):
+            if given is not None and not given.exists():
+                raise RolloutError(f"{given}: is not there")
         # Whatever the file is later, only these bytes are deployed: the copy must have them.
         digest = sha256_of(file)
         if (

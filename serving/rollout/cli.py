@@ -34,14 +34,12 @@ _LOCAL = "http://127.0.0.1:8080"
 def add_commands(app: typer.Typer) -> None:
     """Add them to the command line."""
     app.command(epilog="Example: catbreeds models --json")(models)
-    app.command(epilog="Example: catbreeds deploy cats-1.1.mar --canary 10% --photos holdout/")(
-        deploy
-    )
+    app.command(epilog="Example: catbreeds deploy new/cat-breeds-1.1.mar --canary 10%")(deploy)
     app.command(epilog="Example: catbreeds rollback")(rollback)
     app.command(epilog="Example: catbreeds retire 1.0 --delete")(retire)
     app.command(epilog="Example: catbreeds history --limit 20")(history)
     app.command(epilog="Example: catbreeds keygen release.key")(keygen)
-    app.command(epilog="Example: catbreeds sign cats-1.1.mar --key release.key")(sign)
+    app.command(epilog="Example: catbreeds sign new/cat-breeds-1.1.mar --key release.key")(sign)
 
 
 def models(url: Url = _LOCAL, as_json: Json = False) -> None:
@@ -58,7 +56,7 @@ def _share(text: str) -> float:
     """ "10%" as 0.1."""
     match = re.fullmatch(r"(\d{1,3}(?:\.\d+)?)%", text)
     if not match or not 0 < float(match[1]) <= 100:
-        raise typer.BadParameter(f"{text!r}: must be a percentage from 0.1% to 100%")
+        raise typer.BadParameter(f"--canary {text!r}: must be a percentage, as 10% or 100%")
     return float(match[1]) / 100
 
 

@@ -140,7 +140,7 @@ class _Deploy:
                     step.details = dict(
                         trial.canary(new.record, share, new.contents.golden, seconds, tick)
                     )
-                    step.found = f"{trial.new_traffic().seen.requests} requests"
+                    step.found = f"{trial.asked} requests"
         after = self._candidate.deployed(self._options.keep)
         with report.step("switch") as step:
             site.management.set_default(self._model, self._version)
@@ -150,7 +150,7 @@ class _Deploy:
             tick = partial(report.tick, step)
             seconds = self._options.watch_s
             step.details = dict(trial.watch(new.contents.golden, seconds, tick))
-            step.found = f"{trial.new_traffic().seen.requests} requests"
+            step.found = f"{trial.asked} requests"
         with report.step("record"):
             deployments.write(site.store, after)
         return after

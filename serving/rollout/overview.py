@@ -66,17 +66,11 @@ def overview(site: Site) -> list[VersionOverview]:
     for name in sorted({*record.models, *served, *pending}):
         model = record.models.get(name)
         default = site.default_version(name)
-        live = {each.version: each for each in _live(site, name)}
+        live = {each.version: each for each in site.versions(name)}
         for version in _ordered(model, default, (*live, *_deploying(record, name))):
             canary = canaries.get(name)
             rows.append(_row(site.store, record, name, version, default, live.get(version), canary))
     return rows
-
-
-def _live(site: Site, name: str) -> list[ModelStatus]:
-    if site.default_version(name) is None:
-        return []
-    return site.management.describe_all(name)
 
 
 def _deploying(record: Deployments, name: str) -> list[str]:

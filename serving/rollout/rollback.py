@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from serving import deployments
 from serving.deployments import DeployedModel, Deployments, Pending
@@ -48,9 +48,13 @@ def rollback(
         DeploymentsError: another command is at work, or the record is damaged.
         ManagementError: TorchServe does not do it.
     """
+    doing = deployments.read(site.store).pending
     with deployments.locked(site.store, "rollback", wait_s):
         record = recovery.recover(site)
         planned = plan_rollback(record, model, version)
+        if version is None and _was_not_deployed(record, doing, planned.model):
+            # What was to be rolled back has gone by itself while this waited.
+            planned = replace(planned, version=planned.previous, changed=False)
         if not planned.changed:
             return planned
         name, target = planned.model, planned.version
@@ -79,9 +83,11 @@ def plan_rollback(record: Deployments, model: str | None, version: str | None) -
     deployed = record.models[name]
     target = version or next(iter(deployed.previous), None)
     if target is None:
-        raise RolloutError(f"{name}: no version was deployed before {deployed.default}")
+        others = [each for each in deployed.versions if each != deployed.default]
+        hint = f"; `catbreeds rollback VERSION` takes {', '.join(others)}" if others else ""
+        raise RolloutError(f"{name}: no version was deployed before {deployed.default}{hint}")
     if target not in deployed.versions:
-        raise RolloutError(f"{name} {target}: is not deployed; {', '.join(deployed.versions)} are")
+        raise RolloutError(f"{name} {target}: is not among {', '.join(deployed.versions)}")
     return RolledBack(name, deployed.default, target, target != deployed.default)
 
 
@@ -137,7 +143,7 @@ def plan_retirement(record: Deployments, model: str | None, version: str, delete
     name = chosen_model(record, model)
     deployed = record.models[name]
     if version not in deployed.versions:
-        raise RolloutError(f"{name} {version}: is not deployed; {', '.join(deployed.versions)} are")
+        raise RolloutError(f"{name} {version}: is not among {', '.join(deployed.versions)}")
     if version == deployed.default:
         raise RolloutError(f"{name} {version}: is the default; roll back or deploy another first")
     return Retired(name, version, deployed.versions[version].archive, delete)
@@ -196,6 +202,14 @@ def _load(site: Site, record: Deployments, name: str, target: str, report: Repor
             said = f"{name} {target}: {error}; {model.default} answers as before"
             raise RolloutError(said) from error
         raise
+
+
+def _was_not_deployed(record: Deployments, doing: Pending | None, model: str) -> bool:
+    return (
+        doing is not None
+        and (doing.action, doing.model) == ("deploy", model)
+        and not recovery.is_done(record, doing)
+    )
 
 
 def _note(site: Site, record: Deployments, name: str, target: str) -> Deployments:

@@ -54,7 +54,9 @@ class Progress(AbstractContextManager["Progress"]):
                 self._status.update(f"{step.name}  {step.found}")
             return
         mark = "ok    " if step.outcome == "ok" else "failed"
-        line = f"{mark}  {step.name:<14}{step.seconds:6.1f} s  {step.found}"
+        # Why it failed is the command's last line.
+        found = step.found if step.outcome == "ok" else ""
+        line = f"{mark}  {step.name:<14}{step.seconds:6.1f} s  {found}"
         self._console.print(line.rstrip(), markup=False)
 
 
@@ -104,6 +106,8 @@ def print_history(as_json: bool, events: Sequence[Event]) -> None:
     if as_json:
         print(json.dumps({"events": [asdict(event) for event in events]}, indent=2))
         return
+    if not events:
+        print("nothing has been deployed or rolled back here", file=sys.stderr)
     for event in events:
         about = f"{event.model} {event.version}".strip()
         print(

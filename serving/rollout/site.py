@@ -90,11 +90,21 @@ class Site:
         Raises:
             ManagementError: no answer.
         """
+        # Not asked for by its number: each "not found" is a line in the log of calls.
+        versions = self.versions(model)
+        return next((each for each in versions if each.version == version), None)
+
+    def versions(self, model: str) -> list[ModelStatus]:
+        """All versions that TorchServe has of a model.
+
+        Raises:
+            ManagementError: no answer.
+        """
         try:
-            return self.management.describe(model, version)
+            return self.management.describe_all(model)
         except ManagementError as error:
             if error.status == 404:
-                return None
+                return []
             raise
 
     def default_version(self, model: str) -> str | None:

@@ -19,6 +19,9 @@ from serving.traffic import Canary
 _LEASE_S = 5.0
 _LOOK_S = 0.5
 _FAILED_IN_A_ROW = 3
+# Of a few photos one that had to wait for the processor makes the mean.
+_FEW_PHOTOS = 50
+_FEW_REQUESTS = 20
 
 Tick = Callable[[str], None]
 
@@ -73,6 +76,8 @@ class Trial:
         self._site, self._model, self._new, self._current = site, model, new, current
         self._limits = limits
         self._failed = 0
+        # Requests of others to the new version, in the canary or the watch.
+        self.asked = 0
         self._pids = self._worker_pids()
         self._began = {version: self._observe(version) for version in (new, current) if version}
 
@@ -91,7 +96,7 @@ class Trial:
             RolloutError: it does worse than the limits allow, or no request came to it.
         """
         deadline = time.monotonic() + seconds
-        asked, before = itertools.cycle(photos), self.new_traffic().seen.requests
+        asked, before = itertools.cycle(photos), self._requests()
         ours = 0
         while (left := deadline - time.monotonic()) > 0:
             lease = Canary(self._new, share, time.time() + _LEASE_S)
@@ -99,13 +104,17 @@ class Trial:
             self._probe(next(asked), self._new)
             ours += 1
             self._check()
-            tick(f"{self.new_traffic().seen.requests} requests, {left:.0f} s left")
+            tick(f"{self._since(before)[self._new] - ours} requests, {left:.0f} s left")
             time.sleep(min(_LOOK_S, left))
         self._check()
-        if self.new_traffic().seen.requests - before <= ours:
+        since = self._since(before)
+        self.asked = since[self._new] - ours
+        if self.asked <= 0:
+            others = sum(count for version, count in since.items() if version != self._new)
             raise RolloutError(
-                f"no request came to the canary in {seconds:.0f} s: there is nothing to judge it "
-                "by; give it a larger share or more time, or deploy without a canary"
+                f"nothing to judge the canary by: of {others} requests in {seconds:.0f} s none was "
+                "of a client that was drawn for it. It takes more clients or a larger share "
+                "(--canary 100% where you try it alone), or go without --canary"
             )
         return {version: traffic.figures() for version, traffic in self._traffic().items()}
 
@@ -116,14 +125,16 @@ class Trial:
             RolloutError: a worker died, another version answers, or it does worse than allowed.
         """
         deadline = time.monotonic() + seconds
-        for photo in itertools.cycle(photos):
+        before = self._requests()
+        for ours, photo in enumerate(itertools.cycle(photos), start=1):
             self._probe(photo, None)
+            self.asked = max(0, self._since(before)[self._new] - ours)
             self._check()
             left = deadline - time.monotonic()
             # A failure is never the last word: there is another one, or an answer.
             if left <= 0 and not self._failed:
                 break
-            tick(f"{self.new_traffic().seen.requests} requests, {max(0.0, left):.0f} s left")
+            tick(f"{self.asked} requests, {max(0.0, left):.0f} s left")
             time.sleep(min(_LOOK_S, max(left, _LOOK_S / 5)))
         return {version: traffic.figures() for version, traffic in self._traffic().items()}
 
@@ -142,9 +153,11 @@ class Trial:
         if answering != self._new:
             raise RolloutError(f"{answering} answers where {self._new} should")
 
-    def new_traffic(self) -> Traffic:
-        """What the new version has done since the trial began."""
-        return self._traffic()[self._new]
+    def _requests(self) -> dict[str, int]:
+        return {version: self._observe(version).requests for version in self._began}
+
+    def _since(self, before: Mapping[str, int]) -> dict[str, int]:
+        return {version: count - before[version] for version, count in self._requests().items()}
 
     def _traffic(self) -> dict[str, Traffic]:
         return {
@@ -171,17 +184,19 @@ class Trial:
 
     def _check_against(self, new: Traffic, current: Traffic) -> None:
         most = current.refused_share + self._limits.max_refused_share
-        if new.seen.requests >= 20 and new.refused_share > most:
+        if new.seen.requests >= _FEW_REQUESTS and new.refused_share > most:
             raise RolloutError(
                 f"{self._new} refuses {new.refused_share:.1%} of the photos, {self._current} "
                 f"{current.refused_share:.1%}; at most {most:.1%} may be refused"
             )
+        if min(new.seen.photos, current.seen.photos) < _FEW_PHOTOS:
+            return
         ours, theirs = new.seen.inference_s_per_photo, current.seen.inference_s_per_photo
         if theirs and ours / theirs > self._limits.max_slowdown:
             raise RolloutError(
-                f"{self._new} takes {1000 * ours:.1f} ms a photo, {self._current} "
-                f"{1000 * theirs:.1f}; at most {self._limits.max_slowdown:g} times as long is "
-                "allowed"
+                f"{self._new} takes {1000 * ours:.1f} ms a photo ({new.seen.photos} photos), "
+                f"{self._current} {1000 * theirs:.1f} ({current.seen.photos}); --max-slowdown "
+                f"{self._limits.max_slowdown:g} allows no more"
             )
 
     def _worker_pids(self) -> frozenset[int]:

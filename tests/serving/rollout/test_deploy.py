@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
 
 from tests.service import DEMO
 from tests.serving.rollout.operator import Operator
-from tests.serving.rollout.versions import make_version
+from tests.serving.rollout.versions import fails_at, make_version
 from tests.serving.serve_process import CATBREEDS
 
 STEPS = ["verify", "compare cards", "copy", "register", "self-test", "shadow", "switch", "watch"]
@@ -49,7 +50,9 @@ def test_the_way_of_a_version(operator: Operator, next_version: Path, cat_photo:
 
     refused = operator.run("rollback")
     assert refused.returncode == 1
-    assert "no version was deployed before 0.1" in refused.stderr
+    assert "no version was deployed before 0.1; `catbreeds rollback VERSION` takes 0.2" in (
+        refused.stderr
+    )
 
     forward = operator.done("rollback", "0.2")
     assert forward["version"] == "0.2"
@@ -140,6 +143,25 @@ def test_one_command_at_a_time(operator: Operator, next_version: Path) -> None:
     assert first.wait() == 0
     first.communicate()
     assert waited["previous"] == "0.2"
+    operator.done("retire", "0.2", "--delete")
+
+
+def test_waiting_for_a_deploy_that_fails_there_is_nothing_to_roll_back(
+    operator: Operator, next_version: Path, demo_archive: Path, tmp_path: Path
+) -> None:
+    operator.deploy(next_version)
+    broken = make_version(demo_archive, tmp_path, "0.4", fails_at(17))
+    first = operator.start("deploy", str(broken), "--watch", "30")
+    deadline = time.monotonic() + 60
+    while operator.states().get("0.4") != "default":
+        assert first.poll() is None, first.communicate()
+        assert time.monotonic() < deadline
+    waited = operator.done("rollback", "--wait", "60")
+    assert first.wait() == 1
+    first.communicate()
+    assert (waited["outcome"], waited["version"]) == ("unchanged", "0.2")
+    assert operator.states() == {"0.2": "default", "0.1": "previous"}
+    operator.done("rollback")
     operator.done("retire", "0.2", "--delete")
 
 

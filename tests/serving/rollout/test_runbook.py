@@ -139,8 +139,11 @@ def test_the_part_helps(
     follow(operator, part, next_version.parent)
 
 
-def test_canary(operator: Operator, next_version: Path, cat_photo: bytes) -> None:
+def test_canary(
+    operator: Operator, next_version: Path, cat_photo: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Without a gateway the clients choose by themselves; there are twenty here."""
+    monkeypatch.setenv("CATBREEDS_STATE", str(operator.server.state))
     clients = [InferenceClient(operator.url, operator.token, client=str(n)) for n in range(20)]
     versions: list[str] = []
     done = threading.Event()

@@ -168,7 +168,7 @@ def test_difference_is_that_of_the_current_first_class() -> None:
     [
         (answer("1.0", a=1.0), REFUSED, 1, 0),
         (answer("1.0", a=1.0), FAILED, 1, 0),
-        (answer("1.0", a=1.0), Scripted(200, {"a": 1.0}), 1, 0),
+        (answer("1.0", a=1.0), Scripted(200, {"a": "good"}), 1, 0),
         (REFUSED, answer("2.0", a=1.0), 0, 1),
         (REFUSED, FAILED, 1, 0),
         (FAILED, REFUSED, 0, 1),
