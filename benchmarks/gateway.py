@@ -26,15 +26,14 @@ from statistics import median
 import psutil
 
 from benchmarks.load import Load, run_load
+from benchmarks.photos import drawn_photos
 from serving import state
 from serving.gateway import Gateway
 from serving.server import Server
 from serving.settings import Ports, free_ports
 from training.archive import archive
-from training.drawn_cats import write_photos
 
 _ROUND_S = 2.0
-_PHOTOS = 67
 
 
 @dataclass(frozen=True)
@@ -179,10 +178,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=9, help="of each comparison")
     parser.add_argument("--json", action="store_true", help="print JSON for a script to read")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        write_photos(Path(folder) / "data", seed=11, per_breed=1)
-        files = sorted(Path(folder).rglob("*.jpg"))[:_PHOTOS]
-        photos = [file.read_bytes() for file in files]
+    photos = drawn_photos()
     results = [each for run in options.runs for each in compare(run, photos, options.rounds)]
     if options.json:
         print(json.dumps([asdict(each) for each in results], indent=2))

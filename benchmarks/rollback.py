@@ -12,28 +12,24 @@ waits for 1.1's workers to finish and to stop).
 from __future__ import annotations
 
 import argparse
-import asyncio
 import json
 import os
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
 
-import aiohttp
-
+from benchmarks.photos import drawn_photos
+from benchmarks.steady_load import SteadyLoad
 from serving.gateway import Gateway
 from serving.server import Server
 from serving.settings import Ports, free_ports
 from training.archive import archive
-from training.drawn_cats import write_photos
 
-_PHOTOS = 67
 _SETTLE_S = 1.0
 
 
@@ -44,32 +40,6 @@ class Round:
     last_bad_answer_s: float
     command_s: float
     requests: int
-
-
-class Load:
-    """Clients that ask again as soon as they are answered; notes who answered when."""
-
-    def __init__(self, url: str, photos: Sequence[bytes], clients: int) -> None:
-        self._url, self._photos, self._clients = url, photos, clients
-        self._stop = threading.Event()
-        self.answers: list[tuple[float, str]] = []
-        self._thread = threading.Thread(target=lambda: asyncio.run(self._run()), daemon=True)
-        self._thread.start()
-
-    def stop(self) -> None:
-        self._stop.set()
-        self._thread.join()
-
-    async def _run(self) -> None:
-        async with aiohttp.ClientSession() as session:
-            await asyncio.gather(*(self._client(session, n) for n in range(self._clients)))
-
-    async def _client(self, session: aiohttp.ClientSession, number: int) -> None:
-        while not self._stop.is_set():
-            photo = self._photos[(number + len(self.answers)) % len(self._photos)]
-            async with session.post(self._url, data=photo) as response:
-                answer = await response.json()
-            self.answers.append((time.monotonic(), answer.get("version", str(response.status))))
 
 
 def measure(run: Path, photos: Sequence[bytes], rounds: int, clients: int) -> list[Round]:
@@ -85,15 +55,12 @@ def measure(run: Path, photos: Sequence[bytes], rounds: int, clients: int) -> li
             Gateway(
                 server.inference_url, free_ports(1)[0], "plain", log=subprocess.DEVNULL
             ) as gateway,
+            SteadyLoad(f"{gateway.url}/api/classify", photos, clients) as load,
         ):
-            load = Load(f"{gateway.url}/api/classify", photos, clients)
-            try:
-                return [_round(server.inference_url, new, load) for _ in range(rounds)]
-            finally:
-                load.stop()
+            return [_round(server.inference_url, new, load) for _ in range(rounds)]
 
 
-def _round(url: str, new: Path, load: Load) -> Round:
+def _round(url: str, new: Path, load: SteadyLoad) -> Round:
     _catbreeds("deploy", str(new), "--watch", "1", "--url", url)
     time.sleep(_SETTLE_S)
     began, before = time.monotonic(), len(load.answers)
@@ -101,10 +68,10 @@ def _round(url: str, new: Path, load: Load) -> Round:
     ended = time.monotonic()
     time.sleep(_SETTLE_S)
     since = load.answers[before:]
-    strange = {version for _, version in since} - {"1.0", "1.1"}
-    if strange or since[-1][1] != "1.0":
-        raise RuntimeError(f"answers: {strange}, the last from {since[-1][1]}")
-    last_bad = max((moment for moment, version in since if version == "1.1"), default=began)
+    strange = [each for each in since if each.version not in ("1.0", "1.1")]
+    if strange or since[-1].version != "1.0":
+        raise RuntimeError(f"answers: {strange}, the last from {since[-1].version}")
+    last_bad = max((each.answered for each in since if each.version == "1.1"), default=began)
     return Round(last_bad - began, ended - began, len(since))
 
 
@@ -123,10 +90,7 @@ def main() -> None:
     parser.add_argument("--clients", type=int, default=4)
     parser.add_argument("--json", action="store_true", help="print JSON for a script to read")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        write_photos(Path(folder) / "data", seed=11, per_breed=1)
-        files = sorted(Path(folder).rglob("*.jpg"))[:_PHOTOS]
-        photos = [file.read_bytes() for file in files]
+    photos = drawn_photos()
     results = measure(options.run, photos, options.rounds, options.clients)
     if options.json:
         print(json.dumps([asdict(each) for each in results], indent=2))

@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import IO
 
-from handlers.checksums import SUMS_FILE, format_sums, parse_sums
+from handlers.checksums import SUMS_FILE, format_sums, parse_sums, sha256_of
 
 _CHUNK = 1 << 20
 _FIRST_ZIP_DATE = (1980, 1, 1, 0, 0, 0)
@@ -43,7 +43,7 @@ def write_archive(folder: Path, out: Path) -> None:
         OSError: a file cannot be read, or the disk is full; `out` is then as it was.
     """
     files = sorted(path.relative_to(folder).as_posix() for path in _files(folder))
-    sums = {name: _sha256(folder / name) for name in files if name != SUMS_FILE}
+    sums = {name: sha256_of(folder / name) for name in files if name != SUMS_FILE}
     (folder / SUMS_FILE).write_text(format_sums(sums))
     out.parent.mkdir(parents=True, exist_ok=True)
     # A name of its own, as two may be packing at once.
@@ -173,11 +173,6 @@ def _digest(path: Path, archive: zipfile.ZipFile, name: str) -> str:
     except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, OSError) as error:
         raise ArchiveError(path, name, str(error) or "ends early") from error
     return digest.hexdigest()
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _files(folder: Path) -> Iterator[Path]:

@@ -16,6 +16,16 @@ class ChecksumError(ValueError):
     """An entry is damaged, missing or not listed; the message names it."""
 
 
+def sha256_of(path: Path) -> str:
+    """SHA-256 of a file in hex.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def format_sums(sums: Mapping[str, str]) -> str:
     """Text of SHA256SUMS for {entry: hexadecimal digest}; `sha256sum --check` reads it."""
     return "".join(f"{sums[entry]}  {entry}\n" for entry in sorted(sums))
@@ -65,7 +75,5 @@ def verify_checksums(model_dir: Path) -> None:
             raise ChecksumError(f"{entry}: listed in {SUMS_FILE} but missing")
         if entry not in listed:
             raise ChecksumError(f"{entry}: not listed in {SUMS_FILE}")
-        with (model_dir / entry).open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-        if digest != listed[entry]:
+        if sha256_of(model_dir / entry) != listed[entry]:
             raise ChecksumError(f"{entry}: differs from its checksum in {SUMS_FILE}")

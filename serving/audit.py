@@ -10,12 +10,12 @@ One kind of attempt is missing: TorchServe 0.12 says nothing of a gRPC call whos
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
 from pydantic import TypeAdapter
 
+from serving.json_lines import read_lines
 from serving.state import state_folder
 
 # As in log4j2.xml, the oldest first.
@@ -72,18 +72,5 @@ def read_calls(port: int) -> list[Call]:
         OSError: a file cannot be read.
     """
     path = audit_file(port)
-    calls: list[Call] = []
-    for suffix in _SUFFIXES:
-        try:
-            lines = path.with_name(path.name + suffix).read_bytes().split(b"\n")
-        except FileNotFoundError:
-            continue
-        calls += filter(None, map(_parsed, lines))
-    return calls
-
-
-def _parsed(line: bytes) -> Call | None:
-    try:
-        return _CALL.validate_python(json.loads(line))
-    except (ValueError, RecursionError):
-        return None
+    files = [path.with_name(path.name + suffix) for suffix in _SUFFIXES]
+    return [call for file in files for call in read_lines(file, _CALL)]

@@ -15,6 +15,7 @@ from typing import Annotated
 
 import typer
 
+from serving.command_errors import is_expected
 from serving.rollout.cli import add_commands
 from serving.settings import LogFormat
 
@@ -257,7 +258,7 @@ def main() -> None:
     except KeyboardInterrupt:
         sys.exit(130)
     except Exception as error:
-        if not _is_expected(error):
+        if not is_expected(error):
             raise
         print(f"error: {_line(error)}", file=sys.stderr)
         sys.exit(1)
@@ -267,12 +268,6 @@ def _line(error: Exception) -> str:
     if isinstance(error, OSError) and error.filename and error.strerror:
         return f"{error.filename}: {error.strerror}"
     return str(error)
-
-
-def _is_expected(error: Exception) -> bool:
-    """Our own errors and those of the file system have one clear line; anything else is a bug."""
-    packages = ("handlers.", "serving.", "training.", "web.")
-    return isinstance(error, OSError) or type(error).__module__.startswith(packages)
 
 
 def _say(as_json: bool, described: object, line: str) -> None:

@@ -18,6 +18,7 @@ from typing import Any, Literal
 from pydantic import TypeAdapter
 
 from serving.files import sync_folder
+from serving.json_lines import read_lines
 
 HISTORY_FILE = "history.jsonl"
 
@@ -92,17 +93,5 @@ def read(store: Path, model: str | None = None) -> list[Event]:
     Raises:
         OSError: the file cannot be read.
     """
-    try:
-        lines = (store / HISTORY_FILE).read_bytes().split(b"\n")
-    except FileNotFoundError:
-        return []
-    events = filter(None, map(_parsed, lines))
+    events = read_lines(store / HISTORY_FILE, _EVENT)
     return [event for event in events if model in (None, event.model)]
-
-
-def _parsed(line: bytes) -> Event | None:
-    try:
-        # Not pydantic's own JSON parser, which refuses the escapes of a name that is not UTF-8.
-        return _EVENT.validate_python(json.loads(line))
-    except (ValueError, RecursionError):
-        return None

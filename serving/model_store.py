@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from typing import Any
 import yaml
 
 from handlers.archive_format import ArchiveError, read_entry, verify_archive
+from handlers.checksums import sha256_of
 from serving import deployments
 from serving.deployments import DeployedModel, DeployedVersion, DeploymentsError
 
@@ -143,16 +143,6 @@ def recorded_archive(store: Path, name: str, version: str, model: DeployedModel)
     if (archive.model, archive.version) != (name, version) or sha256_of(path) != recorded.sha256:
         raise ServeError(f"{path}: is not the file that was deployed as {name} {version}")
     return Archive(path, name, version, recorded.workers, archive.startup_timeout_s)
-
-
-def sha256_of(path: Path) -> str:
-    """SHA-256 of a file in hex.
-
-    Raises:
-        OSError: it cannot be read.
-    """
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def version_key(version: str) -> tuple[int, ...]:

@@ -18,6 +18,7 @@ from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
+from handlers.checksums import sha256_of
 from serving.files import write_durably
 
 # Never an argument, which shows in the list of processes.
@@ -81,7 +82,7 @@ def sign(archive: Path, key: Path) -> Path:
     private = _private_key(key)
     said = {
         "key": key_id(private.public_key()),
-        "signature": base64.b64encode(private.sign(_message(_sha256(archive)))).decode(),
+        "signature": base64.b64encode(private.sign(_message(sha256_of(archive)))).decode(),
     }
     out = signature_file(archive)
     write_durably(out, json.dumps(said) + "\n")
@@ -117,7 +118,7 @@ def check_signature(archive: Path, public_key: Path) -> str:
             f"{path}: is of key {signed_by}, the archive must be signed with {wanted} "
             f"({public_key})"
         )
-    digest = _sha256(archive)
+    digest = sha256_of(archive)
     try:
         key.verify(signature, _message(digest))
     except InvalidSignature:
@@ -196,11 +197,6 @@ def _read(path: Path) -> tuple[str, bytes]:
     if not _KEY_ID.fullmatch(said["key"]) or len(signature) != _SIGNATURE_BYTES:
         raise ValueError
     return said["key"], signature
-
-
-def _sha256(file: Path) -> str:
-    with file.open("rb") as content:
-        return hashlib.file_digest(content, "sha256").hexdigest()
 
 
 def _message(sha256: str) -> bytes:

@@ -26,6 +26,7 @@ from urllib.parse import urlsplit
 
 from pydantic import TypeAdapter
 
+from serving.files import write_durably
 from serving.http import is_local
 from serving.settings import SettingsError
 from serving.traffic import Canary
@@ -144,12 +145,7 @@ def _clear(folder: Path) -> None:
 
 def write_private(path: Path, content: str) -> None:
     """Replace a file in one step; only its owner can read it."""
-    temporary = path.with_name(f".{path.name}.partial")
-    temporary.unlink(missing_ok=True)
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        file.write(content)
-    temporary.replace(path)
+    write_durably(path, content, 0o600)
 
 
 def write_record(folder: Path, record: ServerRecord) -> None:

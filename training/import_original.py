@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from handlers.checksums import sha256_of
 from handlers.preprocessing import Preprocessing
 from training.models import bit
 from training.models.names_and_shapes import differences
@@ -66,8 +66,8 @@ def import_original(
             "source": "imported from the original cat-breeds project's files; its photos are not "
             "part of the import",
             "split_hash": "unknown",
-            "state_sha256": _sha256(state),
-            "class_names_sha256": _sha256(classes),
+            "state_sha256": sha256_of(state),
+            "class_names_sha256": sha256_of(classes),
             "reported_not_measured": {
                 "test_top1": 0.4200,
                 "train_top1": 0.4941,
@@ -101,8 +101,3 @@ def import_original(
 
 def _shapes(state: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
     return {name: tuple(value.shape) for name, value in state.items()}
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

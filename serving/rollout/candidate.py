@@ -6,9 +6,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from handlers.archive_format import ArchiveError, verify_archive
+from handlers.checksums import sha256_of
 from serving import deployments
 from serving.deployments import DeployedModel, DeployedVersion, Deployments, Pending
-from serving.model_store import Archive, sha256_of, verified_archive
+from serving.model_store import Archive, verified_archive
 from serving.rollout import checks
 from serving.rollout.checks import Contents
 from serving.rollout.report import Report
@@ -78,6 +79,10 @@ class Candidate:
     def is_loaded(self) -> bool:
         """Whether the record says that it has workers, as one of the previous versions."""
         return self.model is not None and self.archive.version in self.model.loaded()
+
+    def is_in_store(self) -> bool:
+        """Whether the archive in the store has these bytes."""
+        return self.archive.path.exists() and sha256_of(self.archive.path) == self.sha256
 
     def unloaded(self) -> Candidate:
         """The same where what is recorded of its workers is not true (any more)."""

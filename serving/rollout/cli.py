@@ -18,7 +18,9 @@ from urllib.parse import urlsplit
 import typer
 
 if TYPE_CHECKING:
+    from serving.rollout.report import Action, Report
     from serving.rollout.show import Answer
+    from serving.rollout.site import Site
 
 Url = Annotated[
     str, typer.Option(envvar="CATBREEDS_URL", help="TorchServe's inference API, on this machine.")
@@ -108,10 +110,7 @@ def deploy(
     from serving.rollout.candidate import Options
     from serving.rollout.deploy import deploy as run
     from serving.rollout.deploy import plan
-    from serving.rollout.report import Report
     from serving.rollout.shadow import Thresholds
-    from serving.rollout.show import Progress
-    from serving.rollout.site import Site
     from serving.rollout.trial import TrafficLimits
 
     options = Options(
@@ -129,10 +128,8 @@ def deploy(
         wait_s=wait,
     )
     with _answered(as_json) as answer:
-        site = Site.find(url)
-        with Progress() as progress:
-            answer.report = Report(None if dry_run else site.store, "deploy", progress.show)
-            done = (plan if dry_run else run)(site, file, options, answer.report)
+        with _on_server(answer, url, "deploy", dry_run) as (site, report):
+            done = (plan if dry_run else run)(site, file, options, report)
         name = f"{done.model} {done.version}"
         outcome = "deployed"
         line = f"{name} answers now" + (f", not {done.previous}" if done.previous else "")
@@ -153,20 +150,15 @@ def rollback(
 ) -> None:
     """Make an earlier version the default again, at once where it is still loaded."""
     from serving.deployments import read
-    from serving.rollout.report import Report
     from serving.rollout.rollback import plan_rollback
     from serving.rollout.rollback import rollback as run
-    from serving.rollout.show import Progress
-    from serving.rollout.site import Site
 
     with _answered(as_json) as answer:
-        site = Site.find(url)
-        with Progress() as progress:
-            answer.report = Report(None if dry_run else site.store, "rollback", progress.show)
+        with _on_server(answer, url, "rollback", dry_run) as (site, report):
             if dry_run:
                 done = plan_rollback(read(site.store), model, version)
             else:
-                done = run(site, model, version, answer.report, wait)
+                done = run(site, model, version, report, wait)
         name = f"{done.model} {done.version}"
         outcome, line = "rolled back", f"{name} answers now, not {done.previous}"
         if not done.changed:
@@ -189,20 +181,15 @@ def retire(
 ) -> None:
     """Unload a version for good; its number cannot be used for anything else."""
     from serving.deployments import read
-    from serving.rollout.report import Report
     from serving.rollout.rollback import plan_retirement
     from serving.rollout.rollback import retire as run
-    from serving.rollout.show import Progress
-    from serving.rollout.site import Site
 
     with _answered(as_json) as answer:
-        site = Site.find(url)
-        with Progress() as progress:
-            answer.report = Report(None if dry_run else site.store, "retire", progress.show)
+        with _on_server(answer, url, "retire", dry_run) as (site, report):
             if dry_run:
                 done = plan_retirement(read(site.store), model, version, delete)
             else:
-                done = run(site, model, version, delete, answer.report, wait)
+                done = run(site, model, version, delete, report, wait)
         name = f"{done.model} {done.version}"
         file = "deleted" if done.deleted else "left in the model store"
         if dry_run:
@@ -272,6 +259,7 @@ def sign(
 @contextmanager
 def _answered(as_json: bool) -> Iterator[Answer]:
     """Turns errors into one line, and their exit code."""
+    from serving.command_errors import is_expected
     from serving.rollout.show import Answer
     from serving.rollout.site import NoServerError
 
@@ -279,12 +267,22 @@ def _answered(as_json: bool) -> Iterator[Answer]:
     try:
         yield answer
     except Exception as error:
-        if not _is_expected(error):
+        if not is_expected(error):
             raise
         answer.refuse(error)
         raise typer.Exit(3 if isinstance(error, NoServerError) else 1) from error
 
 
-def _is_expected(error: Exception) -> bool:
-    packages = ("handlers.", "serving.")
-    return isinstance(error, OSError) or type(error).__module__.startswith(packages)
+@contextmanager
+def _on_server(
+    answer: Answer, url: str, action: Action, dry_run: bool
+) -> Iterator[tuple[Site, Report]]:
+    """The server at `url`, and the steps of what is done there; a dry run leaves no history."""
+    from serving.rollout.report import Report
+    from serving.rollout.show import Progress
+    from serving.rollout.site import Site
+
+    site = Site.find(url)
+    with Progress() as progress:
+        answer.report = Report(None if dry_run else site.store, action, progress.show)
+        yield site, answer.report

@@ -4,15 +4,13 @@ everything as it was."""
 from __future__ import annotations
 
 import shutil
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 from serving import deployments, files
-from serving.deployments import Deployments, Pending
+from serving.deployments import Deployments
 from serving.management import ManagementError
-from serving.model_store import sha256_of
 from serving.rollout import checks, recovery, shadow
 from serving.rollout.candidate import Candidate, Options, examine
 from serving.rollout.report import Report, Step
@@ -82,10 +80,9 @@ def _examined(site: Site, file: Path, options: Options, report: Report) -> Candi
 
 def _put_right(candidate: Candidate, report: Report) -> None:
     """The default's archive in the store, where it is not what was deployed any more."""
-    path = candidate.archive.path
-    if not path.exists() or sha256_of(path) != candidate.sha256:
+    if not candidate.is_in_store():
         with report.step("copy") as step:
-            files.copy_durably(candidate.file, path)
+            files.copy_durably(candidate.file, candidate.archive.path)
             step.found = "the archive in the store was damaged"
 
 
@@ -101,6 +98,7 @@ class _Deploy:
     def __init__(self, site: Site, candidate: Candidate, options: Options, report: Report) -> None:
         self._site, self._candidate = site, candidate
         self._options, self._report = options, report
+        self._copied = False
         self._model, self._version = candidate.archive.model, candidate.archive.version
 
     def run(self) -> None:
@@ -110,20 +108,18 @@ class _Deploy:
             after = deployments.read(self._site.store)
             if after.pending is None or not recovery.is_done(after, after.pending):
                 raise self._undone(error) from error
-        # What does not work of it now is done by `recovery` later.
-        with suppress(ManagementError, OSError, TokenError), self._report.step("tidy"):
-            recovery.settle(self._site, after)
+        recovery.tidy(self._site, after, self._report)
         self._report.note("done", "ok", f"is the default of {self._model}")
 
     def _load_and_switch(self) -> Deployments:
         report, site, new = self._report, self._site, self._candidate
-        self._note(new.pending(copied=False))
+        self._note()
         with report.step("copy") as step:
             step.found = self._copy()
         with report.step("register") as step:
             step.found = self._load()
         with report.step("self-test") as step:
-            if sha256_of(new.archive.path) != new.sha256:
+            if not new.is_in_store():
                 raise RolloutError(f"{new.archive.path} was changed while it was loaded")
             difference = checks.self_test(site.inference, new.contents)
             step.found = f"golden set: probabilities within {difference:.4f}"
@@ -157,7 +153,7 @@ class _Deploy:
 
     def _copy(self) -> str:
         file, target = self._candidate.file, self._candidate.archive.path
-        if target.exists() and sha256_of(target) == self._candidate.sha256:
+        if self._candidate.is_in_store():
             return "is in the store already"
         size = file.stat().st_size
         free = shutil.disk_usage(self._site.store).free
@@ -168,11 +164,12 @@ class _Deploy:
             )
         # One that was there and has rotted is put right, and stays whatever comes of this.
         self._candidate = self._candidate.unloaded()
-        self._note(self._candidate.pending(copied=not target.exists()))
+        self._copied = not target.exists()
+        self._note()
         files.copy_durably(file, target)
         if signature_file(file).exists():
             files.copy_durably(signature_file(file), signature_file(target))
-        if sha256_of(target) != self._candidate.sha256:
+        if not self._candidate.is_in_store():
             raise RolloutError(f"{file} changed while it was copied")
         return f"{size / 1e6:.1f} MB"
 
@@ -181,8 +178,7 @@ class _Deploy:
         if self._candidate.is_loaded and live is not None and live.ready:
             return "is loaded already"
         self._candidate = self._candidate.unloaded()
-        copied = deployments.read(self._site.store).pending
-        self._note(self._candidate.pending(copied=copied is not None and copied.copied))
+        self._note()
         self._site.unload(self._model, self._version)  # registered by hand, perhaps
         self._site.load(self._candidate.archive)
         return f"{self._candidate.archive.workers} worker(s) ready"
@@ -205,7 +201,8 @@ class _Deploy:
         step.found, step.details = compared.describe(), compared.figures()
         shadow.check(compared, self._options.thresholds)
 
-    def _note(self, pending: Pending) -> None:
+    def _note(self) -> None:
+        pending = self._candidate.pending(copied=self._copied)
         deployments.write(self._site.store, self._candidate.record.with_pending(pending))
 
     def _undone(self, error: BaseException) -> DeployError:

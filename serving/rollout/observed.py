@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import requests
+from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
 from serving.http import call
@@ -57,13 +59,27 @@ class Observed:
         return self.problems.get(_INTERNAL, 0) / max(1, self.requests)
 
     @property
+    def refused_share(self) -> float:
+        """Problems among all answers, whoever's fault; 0 without one."""
+        return sum(self.problems.values()) / max(1, self.requests)
+
+    @property
     def inference_s_per_photo(self) -> float:
         """Seconds in the network for a photo; 0 without one."""
         return self.inference_s / self.photos if self.photos else 0.0
 
+    def figures(self) -> dict[str, Any]:
+        """For the history."""
+        return {
+            "requests": self.requests,
+            "error_share": round(self.error_share, 4),
+            "refused_share": round(self.refused_share, 4),
+            "inference_ms": round(1000 * self.inference_s_per_photo, 2),
+        }
 
-def observe(metrics_url: str, model: str, version: str) -> Observed:
-    """What the handler has counted so far for a version; all 0 where it has answered nothing.
+
+def observe(metrics_url: str, model: str, versions: Iterable[str]) -> dict[str, Observed]:
+    """What the handler has counted so far for each version; all 0 where it has answered nothing.
 
     TorchServe reads the counts from its workers' output, a little after the answer. What fails
     outside of our handler (a worker that dies, a full queue) is in none of them.
@@ -74,16 +90,18 @@ def observe(metrics_url: str, model: str, version: str) -> Observed:
     try:
         answer = call("GET", f"{metrics_url}/metrics", None, _TIMEOUT_S)
         answer.raise_for_status()
-        return _observed(answer.text, {"ModelName": model, "ModelVersion": version})
+        families = list(text_string_to_metric_families(answer.text))
     except requests.RequestException as error:
         raise MetricsError(f"{metrics_url}: no metrics: {type(error).__name__}") from error
     except ValueError as error:
         raise MetricsError(f"{metrics_url}: no metrics: {error}") from error
+    return {version: _observed(families, model, version) for version in versions}
 
 
-def _observed(text: str, wanted: Mapping[str, str]) -> Observed:
+def _observed(families: Iterable[Metric], model: str, version: str) -> Observed:
+    wanted = {"ModelName": model, "ModelVersion": version}
     photos, inference_s, problems = 0, 0.0, Counter[str]()
-    for family in text_string_to_metric_families(text):
+    for family in families:
         for sample in family.samples:
             if not wanted.items() <= sample.labels.items():
                 continue

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -13,6 +14,7 @@ from serving.deployments import Deployments, DeploymentsError, Pending
 from serving.files import remove_partials
 from serving.management import ManagementError
 from serving.model_store import ServeError, recorded_archive
+from serving.rollout.report import Report
 from serving.rollout.site import RolloutError, Site
 from serving.signatures import signature_file
 
@@ -51,6 +53,12 @@ def settle(site: Site, record: Deployments) -> Deployments:
     record = record.with_pending(None)
     deployments.write(site.store, record)
     return record
+
+
+def tidy(site: Site, record: Deployments, report: Report) -> None:
+    """`settle` as the last step of a command: what does not work of it now is done later."""
+    with suppress(ManagementError, OSError, state.TokenError), report.step("tidy"):
+        settle(site, record)
 
 
 def recover(site: Site) -> Deployments:

@@ -11,7 +11,6 @@ from serving.model_store import ServeError, recorded_archive
 from serving.rollout import checks, recovery
 from serving.rollout.report import Report
 from serving.rollout.site import RolloutError, Site
-from serving.state import TokenError
 
 
 @dataclass(frozen=True)
@@ -68,7 +67,7 @@ def rollback(
         with report.step("switch") as step:
             _switch(site, record, after, name, target)
             step.found = f"{target} answers"
-        _settle(site, _note(site, after, name, target), report)
+        recovery.tidy(site, _note(site, after, name, target), report)
         report.note("done", "ok", f"instead of {planned.previous}")
     return planned
 
@@ -245,12 +244,3 @@ def _switch(site: Site, before: Deployments, after: Deployments, name: str, targ
             f"back what was: make room, and repeat it"
         )
     site.announce(after, {})
-
-
-def _settle(site: Site, after: Deployments, report: Report) -> None:
-    """Unload the version that was rolled back; where that fails, `recovery` does it later."""
-    try:
-        with report.step("tidy"):
-            recovery.settle(site, after)
-    except (ManagementError, OSError, TokenError):
-        return

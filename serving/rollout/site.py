@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 
 from serving import state
-from serving.deployments import DeployedModel, Deployments
+from serving.deployments import Deployments
 from serving.inference import InferenceClient
 from serving.management import ManagementClient, ManagementError, ModelStatus
 from serving.model_store import Archive
@@ -150,14 +150,11 @@ class Site:
         self._drain(model, version)
         self.management.unregister(model, version)
 
-    def announce(
-        self, deployments: Deployments | Mapping[str, DeployedModel], canaries: Mapping[str, Canary]
-    ) -> None:
+    def announce(self, deployed: Deployments, canaries: Mapping[str, Canary]) -> None:
         """Tell gateway and clients what is served (`server.json`)."""
-        models = deployments.models if isinstance(deployments, Deployments) else deployments
         record = state.read_record(self.url)
         if record is not None:
-            served = {name: model.loaded() for name, model in models.items()}
+            served = {name: model.loaded() for name, model in deployed.models.items()}
             changed = replace(record, models=served, canaries=dict(canaries))
             if changed != record:
                 state.write_record(self.folder, changed)

@@ -10,7 +10,6 @@ from typing import Any
 
 from serving.deployments import Deployments
 from serving.inference import ServiceError
-from serving.management import ManagementError
 from serving.rollout.observed import Observed, observe
 from serving.rollout.site import RolloutError, Site
 from serving.traffic import Canary
@@ -41,27 +40,6 @@ class TrafficLimits:
     max_refused_share: float = 0.1
 
 
-@dataclass(frozen=True)
-class Traffic:
-    """What one version did over a while."""
-
-    seen: Observed
-
-    @property
-    def refused_share(self) -> float:
-        """Share of requests answered with a problem, whoever's fault."""
-        return sum(self.seen.problems.values()) / max(1, self.seen.requests)
-
-    def figures(self) -> dict[str, Any]:
-        """For the history."""
-        return {
-            "requests": self.seen.requests,
-            "error_share": round(self.seen.error_share, 4),
-            "refused_share": round(self.refused_share, 4),
-            "inference_ms": round(1000 * self.seen.inference_s_per_photo, 2),
-        }
-
-
 class Trial:
     """Watches a version from now on.
 
@@ -79,7 +57,8 @@ class Trial:
         # Requests of others to the new version, in the canary or the watch.
         self.asked = 0
         self._pids = self._worker_pids()
-        self._began = {version: self._observe(version) for version in (new, current) if version}
+        self._versions = [version for version in (new, current) if version]
+        self._began = self._observe()
 
     def canary(
         self,
@@ -96,27 +75,31 @@ class Trial:
             RolloutError: it does worse than the limits allow, or no request came to it.
         """
         deadline = time.monotonic() + seconds
-        asked, before = itertools.cycle(photos), self._requests()
+        asked, before = itertools.cycle(photos), self._observe()
         ours = 0
         while (left := deadline - time.monotonic()) > 0:
             lease = Canary(self._new, share, time.time() + _LEASE_S)
             self._site.announce(record, {self._model: lease})
             self._probe(next(asked), self._new)
             ours += 1
-            self._check()
-            tick(f"{self._since(before)[self._new] - ours} requests, {left:.0f} s left")
+            now = self._checked()
+            self.asked = now[self._new].requests - before[self._new].requests - ours
+            tick(f"{self.asked} requests, {left:.0f} s left")
             time.sleep(min(_LOOK_S, left))
-        self._check()
-        since = self._since(before)
-        self.asked = since[self._new] - ours
+        now = self._checked()
+        self.asked = now[self._new].requests - before[self._new].requests - ours
         if self.asked <= 0:
-            others = sum(count for version, count in since.items() if version != self._new)
+            others = sum(
+                (now[version] - before[version]).requests
+                for version in self._versions
+                if version != self._new
+            )
             raise RolloutError(
                 f"nothing to judge the canary by: of {others} requests in {seconds:.0f} s none was "
                 "of a client that was drawn for it. It takes more clients or a larger share "
                 "(--canary 100% where you try it alone), or go without --canary"
             )
-        return {version: traffic.figures() for version, traffic in self._traffic().items()}
+        return self._figures(now)
 
     def watch(self, photos: Sequence[bytes], seconds: float, tick: Tick) -> Mapping[str, Any]:
         """Look at the new version as the default, with requests of our own beside the real ones.
@@ -125,18 +108,18 @@ class Trial:
             RolloutError: a worker died, another version answers, or it does worse than allowed.
         """
         deadline = time.monotonic() + seconds
-        before = self._requests()
+        before = self._observe()
         for ours, photo in enumerate(itertools.cycle(photos), start=1):
             self._probe(photo, None)
-            self.asked = max(0, self._since(before)[self._new] - ours)
-            self._check()
+            now = self._checked()
+            self.asked = max(0, now[self._new].requests - before[self._new].requests - ours)
             left = deadline - time.monotonic()
             # A failure is never the last word: there is another one, or an answer.
             if left <= 0 and not self._failed:
                 break
             tick(f"{self.asked} requests, {max(0.0, left):.0f} s left")
             time.sleep(min(_LOOK_S, max(left, _LOOK_S / 5)))
-        return {version: traffic.figures() for version, traffic in self._traffic().items()}
+        return self._figures(now)
 
     def _probe(self, photo: bytes, version: str | None) -> None:
         """Ask for one photo, of the default where no version is named."""
@@ -153,49 +136,40 @@ class Trial:
         if answering != self._new:
             raise RolloutError(f"{answering} answers where {self._new} should")
 
-    def _requests(self) -> dict[str, int]:
-        return {version: self._observe(version).requests for version in self._began}
+    def _figures(self, now: Mapping[str, Observed]) -> dict[str, Any]:
+        return {version: (now[version] - self._began[version]).figures() for version in now}
 
-    def _since(self, before: Mapping[str, int]) -> dict[str, int]:
-        return {version: count - before[version] for version, count in self._requests().items()}
-
-    def _traffic(self) -> dict[str, Traffic]:
-        return {
-            version: Traffic(self._observe(version) - began)
-            for version, began in self._began.items()
-        }
-
-    def _check(self) -> None:
+    def _checked(self) -> dict[str, Observed]:
+        """What all versions have done so far, if the new one is within the limits."""
         if self._worker_pids() != self._pids:
             raise RolloutError(f"a worker of {self._new} died; TorchServe's log says why")
-        traffic = self._traffic()
-        new = traffic[self._new]
-        if new.seen.error_share > self._limits.max_error_share:
+        now = self._observe()
+        new = now[self._new] - self._began[self._new]
+        if new.error_share > self._limits.max_error_share:
             raise RolloutError(
-                f"{new.seen.error_share:.1%} of {new.seen.requests} requests to {self._new} ended "
+                f"{new.error_share:.1%} of {new.requests} requests to {self._new} ended "
                 f"with an internal error; at most {self._limits.max_error_share:.1%} may"
             )
-        if self._current is None:
-            return
-        current = traffic[self._current]
-        if not new.seen.requests or not current.seen.requests:
-            return
-        self._check_against(new, current)
+        if self._current is not None:
+            current = now[self._current] - self._began[self._current]
+            if new.requests and current.requests:
+                self._check_against(new, current)
+        return now
 
-    def _check_against(self, new: Traffic, current: Traffic) -> None:
+    def _check_against(self, new: Observed, current: Observed) -> None:
         most = current.refused_share + self._limits.max_refused_share
-        if new.seen.requests >= _FEW_REQUESTS and new.refused_share > most:
+        if new.requests >= _FEW_REQUESTS and new.refused_share > most:
             raise RolloutError(
                 f"{self._new} refuses {new.refused_share:.1%} of the photos, {self._current} "
                 f"{current.refused_share:.1%}; at most {most:.1%} may be refused"
             )
-        if min(new.seen.photos, current.seen.photos) < _FEW_PHOTOS:
+        if min(new.photos, current.photos) < _FEW_PHOTOS:
             return
-        ours, theirs = new.seen.inference_s_per_photo, current.seen.inference_s_per_photo
+        ours, theirs = new.inference_s_per_photo, current.inference_s_per_photo
         if theirs and ours / theirs > self._limits.max_slowdown:
             raise RolloutError(
-                f"{self._new} takes {1000 * ours:.1f} ms a photo ({new.seen.photos} photos), "
-                f"{self._current} {1000 * theirs:.1f} ({current.seen.photos}); --max-slowdown "
+                f"{self._new} takes {1000 * ours:.1f} ms a photo ({new.photos} photos), "
+                f"{self._current} {1000 * theirs:.1f} ({current.photos}); --max-slowdown "
                 f"{self._limits.max_slowdown:g} allows no more"
             )
 
@@ -203,8 +177,5 @@ class Trial:
         status = self._site.management.describe(self._model, self._new)
         return frozenset(status.worker_pids)
 
-    def _observe(self, version: str) -> Observed:
-        try:
-            return observe(self._site.metrics_url, self._model, version)
-        except OSError as error:  # requests' own errors are among them
-            raise ManagementError(f"{self._site.metrics_url}: no answer") from error
+    def _observe(self) -> dict[str, Observed]:
+        return observe(self._site.metrics_url, self._model, self._versions)

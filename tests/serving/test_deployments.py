@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from handlers.checksums import sha256_of
 from serving import deployments
 from serving.deployments import DeployedModel, DeployedVersion, Deployments, DeploymentsError
-from serving.model_store import ServeError, select, sha256_of
+from serving.model_store import ServeError, select
 from tests.service import DEMO
 from tests.serving.rollout.versions import make_version
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ from tests.serving.serve_process import CATBREEDS, ServeProcess
 
 # Long enough for a version to be looked at, short enough for a test.
 QUICK = ("--watch", "0.5")
+_PATIENCE_S = 60
 
 
 @dataclass
@@ -87,6 +89,20 @@ class Operator:
         """The history."""
         events: list[dict[str, Any]] = self.done("history", "--limit", "1000")["events"]
         return events
+
+    def wait_until(self, condition: Callable[[], bool]) -> None:
+        """Until it holds; what the server says, where it never does."""
+        deadline = time.monotonic() + _PATIENCE_S
+        while not condition():
+            assert time.monotonic() < deadline, (self.states(), self.server.stderr())
+            time.sleep(0.2)
+
+    def back_to(self, archive: Path, version: str) -> None:
+        """That version alone, whatever is deployed."""
+        if self.states().get(version) != "default":
+            self.deploy(archive)
+        for other in set(self.states()) - {version}:
+            self.done("retire", other, "--delete")
 
     def archives(self) -> list[str]:
         """File names in the model store, but for those of the record."""

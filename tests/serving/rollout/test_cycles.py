@@ -9,9 +9,9 @@ from pathlib import Path
 import psutil
 import pytest
 
+from benchmarks.steady_load import Answered, SteadyLoad
 from tests.service import DEMO
 from tests.serving.rollout.operator import Operator
-from tests.serving.rollout.steady_load import Answered, SteadyLoad
 from tests.serving.serve_process import ServeProcess
 
 CYCLES = 20

@@ -20,10 +20,7 @@ from tests.serving.serve_process import ServeProcess
 def as_at_first(operator: Operator, demo_archive: Path) -> Iterator[None]:
     """Each test leaves version 0.1 alone."""
     yield
-    if operator.states().get("0.1") != "default":
-        operator.deploy(demo_archive)
-    for version in set(operator.states()) - {"0.1"}:
-        operator.done("retire", version, "--delete")
+    operator.back_to(demo_archive, "0.1")
 
 
 def rot(file: Path) -> None:

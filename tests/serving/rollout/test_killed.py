@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -74,10 +73,7 @@ def killed(operator: Operator, command: str, file: Path, step: str, outcome: str
 
 
 def wait_for(operator: Operator, states: dict[str, str]) -> None:
-    deadline = time.monotonic() + _PATIENCE_S
-    while operator.states() != states:
-        assert time.monotonic() < deadline, (operator.states(), operator.server.stderr())
-        time.sleep(0.2)
+    operator.wait_until(lambda: operator.states() == states)
 
 
 @pytest.fixture(scope="module")
@@ -162,10 +158,7 @@ def test_a_worker_is_killed(operator: Operator, photo: bytes) -> None:
     """TorchServe starts another; what is deployed stays the same."""
     pid = worker_pid(operator, "0.1")
     psutil.Process(pid).kill()
-    deadline = time.monotonic() + _PATIENCE_S
-    while not operator.models()["0.1"]["ready"] or worker_pid(operator, "0.1") == pid:
-        assert time.monotonic() < deadline
-        time.sleep(0.2)
+    operator.wait_until(lambda: is_ready_again(operator, pid))
     assert operator.ask(photo).version == "0.1"
 
 
@@ -215,6 +208,10 @@ def restarted(operator: Operator) -> ServeProcess:
     server = ServeProcess(operator.server.folder, operator.store, "--free-ports", "--no-web")
     server.wait_until_ready()
     return server
+
+
+def is_ready_again(operator: Operator, killed: int) -> bool:
+    return operator.models()["0.1"]["ready"] and worker_pid(operator, "0.1") != killed
 
 
 def worker_pid(operator: Operator, version: str) -> int:

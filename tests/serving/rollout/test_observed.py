@@ -57,7 +57,7 @@ MemoryUsed{{Level="Host",Hostname="here",}} 1234.5
 
 def recorded(version: str, text: str = RECORDED) -> Observed:
     with ScriptedServer(Scripted(200, text.encode())) as server:
-        return observe(server.url, DEMO, version)
+        return observe(server.url, DEMO, [version])[version]
 
 
 def test_one_version_of_one_model_is_read() -> None:
@@ -95,12 +95,12 @@ def test_the_difference_is_what_happened_in_between() -> None:
 )
 def test_no_metrics(answer: Scripted) -> None:
     with ScriptedServer(answer) as server, pytest.raises(MetricsError, match=server.url):
-        observe(server.url, DEMO, "0.1")
+        observe(server.url, DEMO, ["0.1"])
 
 
 def test_nobody_listens() -> None:
     with pytest.raises(MetricsError, match="no metrics"):
-        observe("http://127.0.0.1:1", DEMO, "0.1")
+        observe("http://127.0.0.1:1", DEMO, ["0.1"])
 
 
 def test_a_real_torchserve_tells_versions_apart(
@@ -116,7 +116,7 @@ def test_a_real_torchserve_tells_versions_apart(
         for _ in range(3):
             milliseconds += client.predict(cat_photo, DEMO, NEW).answer["timing_ms"]["inference"]
         service.post(f"/predictions/{DEMO}/{NEW}", b"no photo")
-        seen = waited(lambda: observe(url, DEMO, NEW) - new, 4)
+        seen = waited(lambda: observe(url, DEMO, [NEW])[NEW] - new, 4)
         assert (seen.photos, seen.problems) == (3, {"unsupported-image": 1})
         assert seen.error_share == 0
         assert 1000 * seen.inference_s == pytest.approx(milliseconds, abs=0.1)
@@ -126,7 +126,7 @@ def test_a_real_torchserve_tells_versions_apart(
 def rested(url: str, version: str) -> Observed:
     """Once it no longer changes: TorchServe reads counts from the worker's output, a bit later."""
     before = None
-    while (now := observe(url, DEMO, version)) != before:
+    while (now := observe(url, DEMO, [version])[version]) != before:
         before = now
         time.sleep(0.3)
     return now

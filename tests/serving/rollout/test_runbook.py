@@ -8,7 +8,6 @@ import re
 import shlex
 import subprocess
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -30,10 +29,7 @@ _MATCH = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 def as_at_first(operator: Operator, demo_archive: Path) -> Iterator[None]:
     """Each part begins and ends with version 0.1 alone."""
     yield
-    if operator.states().get("0.1") != "default":
-        operator.deploy(demo_archive)
-    for version in set(operator.states()) - {"0.1"}:
-        operator.done("retire", version, "--delete")
+    operator.back_to(demo_archive, "0.1")
 
 
 def follow(operator: Operator, part: str, folder: Path) -> None:
@@ -88,8 +84,9 @@ def deployed(operator: Operator, archive: Path, _photo: bytes) -> None:
 def worker_killed(operator: Operator, _archive: Path, _photo: bytes) -> None:
     (pid,) = operator.management().describe(DEMO, "0.1").worker_pids
     psutil.Process(pid).kill()
-    psutil.wait_procs([psutil.Process(pid)] if psutil.pid_exists(pid) else [], timeout=10)
-    wait_until(lambda: operator.management().describe(DEMO, "0.1").worker_pids not in ((), (pid,)))
+    operator.wait_until(
+        lambda: operator.management().describe(DEMO, "0.1").worker_pids not in ((), (pid,))
+    )
 
 
 def bad_token(operator: Operator, _archive: Path, _photo: bytes) -> None:
@@ -107,17 +104,10 @@ def torchserve_killed(operator: Operator, _archive: Path, _photo: bytes) -> None
 
 def deploy_killed(operator: Operator, archive: Path, _photo: bytes) -> None:
     deploying = operator.start("deploy", str(archive))
-    wait_until(lambda: "0.2" in operator.states())
+    operator.wait_until(lambda: "0.2" in operator.states())
     deploying.kill()
     deploying.communicate()
-    wait_until(lambda: operator.states() == {"0.1": "default"})
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.2)
+    operator.wait_until(lambda: operator.states() == {"0.1": "default"})
 
 
 SITUATIONS: dict[str, Callable[[Operator, Path, bytes], None]] = {
@@ -166,7 +156,7 @@ def test_canary(
 
 def test_two_at_once(operator: Operator, next_version: Path) -> None:
     first = operator.start("deploy", str(next_version), "--watch", "5")
-    wait_until(lambda: "0.2" in operator.states())
+    operator.wait_until(lambda: "0.2" in operator.states())
     follow(operator, "Two at once", next_version.parent)
     assert first.wait() == 0
     first.communicate()

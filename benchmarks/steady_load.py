@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
@@ -31,17 +31,10 @@ class SteadyLoad:
         url: to POST to.
         bodies: sent in turn.
         clients: at once, each with a loopback address of its own.
-        header: the headers at the time of a request; tokens are renewed meanwhile.
     """
 
-    def __init__(
-        self,
-        url: str,
-        bodies: Sequence[bytes],
-        clients: int,
-        header: Callable[[], dict[str, str]] = dict,
-    ) -> None:
-        self._url, self._bodies, self._clients, self._header = url, bodies, clients, header
+    def __init__(self, url: str, bodies: Sequence[bytes], clients: int) -> None:
+        self._url, self._bodies, self._clients = url, bodies, clients
         self.answers: list[Answered] = []
         self._stop = threading.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._run()))
@@ -73,9 +66,8 @@ class SteadyLoad:
     async def _ask(self, session: aiohttp.ClientSession, turn: int) -> Answered:
         sent = time.monotonic()
         try:
-            async with session.post(
-                self._url, data=self._bodies[turn % len(self._bodies)], headers=self._header()
-            ) as response:
+            body_sent = self._bodies[turn % len(self._bodies)]
+            async with session.post(self._url, data=body_sent) as response:
                 body = await response.text()
                 version = ""
                 if response.status == 200:
