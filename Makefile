@@ -12,8 +12,9 @@ DEMO := build/demo
 serve: $(VENV)/installed $(if $(wildcard model_store/*.mar),,model_store/cat-breeds-0.1.mar)
 	$(BIN)/catbreeds serve
 
+# OpenMP's threads would spin while they wait, at the cost of whatever else runs.
 test: $(VENV)/installed-dev lint browser
-	$(BIN)/pytest
+	OMP_WAIT_POLICY=passive $(BIN)/pytest
 
 # For the tests of the page, which are skipped where there is none. Only root can install it.
 browser:
@@ -35,7 +36,7 @@ $(DEMO)/data: | $(VENV)/installed
 	$(BIN)/catbreeds demo-data $@
 
 $(DEMO)/run/run.json: | $(DEMO)/data
-	$(BIN)/catbreeds train demo $(DEMO)/data $(DEMO)/run
+	$(BIN)/catbreeds train demo $(DEMO)/data $(DEMO)/run --resume
 
 model_store/cat-breeds-0.1.mar: | $(DEMO)/run/run.json
 	$(BIN)/catbreeds archive $(DEMO)/run --version 0.1

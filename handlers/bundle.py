@@ -1,6 +1,6 @@
 """The files of an unpacked archive: all that a worker needs, and nothing of the checkout.
 
-architecture.py            build, fold and explained_layer of the model; depends on torch only
+architecture.py            build, fold, explained_layer and explained_cells; depends on torch only
 weights.safetensors        state dict, unfolded, as trained
 index_to_name.json         {"0": "Abyssinian", ...}
 model-card.json            what the model is; also preprocessing and calibration
@@ -18,7 +18,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import Any, TypeGuard
+from typing import Any, Literal, TypeGuard, get_args
 
 import safetensors.torch
 import torch
@@ -27,6 +27,9 @@ from torch import nn
 from handlers.config import Limits
 from handlers.images import decode_image
 from handlers.preprocessing import Preprocessing
+
+# What decides that an answer is unsure; `handlers.predictions.sureness` computes it.
+UnsureScore = Literal["probability", "max-logit", "energy"]
 
 
 class BundleError(Exception):
@@ -56,6 +59,8 @@ class Bundle:
         preprocessing: photo -> input.
         model: float32, folded for inference, evaluation mode, gradients off.
         explained_layer: of `model`; puts out the last feature map with a height and a width.
+        explained_cells: (pixel that its first cell is centred on, pixels from a cell to the next),
+            the same down and across.
         golden: for the self-test at load.
     """
 
@@ -64,6 +69,7 @@ class Bundle:
     preprocessing: Preprocessing
     model: nn.Module
     explained_layer: nn.Module
+    explained_cells: tuple[float, float]
     golden: GoldenSet
 
     @property
@@ -82,8 +88,14 @@ class Bundle:
         return float(self.card["temperature"])
 
     @property
+    def unsure_score(self) -> UnsureScore:
+        """What the threshold is about."""
+        score: UnsureScore = self.card["unsure_score"]
+        return score
+
+    @property
     def unsure_threshold(self) -> float:
-        """An answer whose best probability lies below it is unsure."""
+        """An answer whose score lies below it is unsure."""
         return float(self.card["unsure_threshold"])
 
 
@@ -112,6 +124,7 @@ def load_bundle(model_dir: Path) -> Bundle:
         preprocessing=preprocessing,
         model=model,
         explained_layer=explained_layer,
+        explained_cells=_explained_cells(architecture, model),
         golden=_golden_set(model_dir / "golden", preprocessing, len(class_names)),
     )
 
@@ -145,15 +158,20 @@ def _check_card(card: dict[str, Any], classes: int) -> None:
         if key not in card:
             problem = f"{key!r} is missing"
     architecture = card.get("architecture")
-    temperature, threshold = card.get("temperature"), card.get("unsure_threshold")
+    temperature = card.get("temperature")
+    score, threshold = card.get("unsure_score"), card.get("unsure_threshold")
     if not isinstance(architecture, dict) or not isinstance(architecture.get("options"), dict):
         problem = "architecture: an object with `options` is needed"
     elif card.get("classes") != classes:
         problem = f"classes: {card.get('classes')!r}, but index_to_name.json has {classes}"
     elif not _is_number(temperature) or not 0 < temperature < math.inf:
         problem = f"temperature: {temperature!r} is not allowed; a positive number is"
-    elif not _is_number(threshold) or not 0 <= threshold <= 1:
+    elif score not in get_args(UnsureScore):
+        problem = f"unsure_score: {score!r} is not allowed; one of {get_args(UnsureScore)} is"
+    elif score == "probability" and not (_is_number(threshold) and 0 <= threshold <= 1):
         problem = f"unsure_threshold: {threshold!r} is not allowed; 0 to 1 is"
+    elif not _is_number(threshold) or not math.isfinite(threshold):
+        problem = f"unsure_threshold: {threshold!r} is not allowed; a finite number is"
     if problem:
         raise BundleError(f"model-card.json: {problem}")
 
@@ -172,7 +190,7 @@ def _architecture(path: Path) -> ModuleType:
         spec.loader.exec_module(module)
     except Exception as error:
         raise BundleError(f"{path.name}: {type(error).__name__}: {error}") from error
-    for name in ("build", "fold", "explained_layer"):
+    for name in ("build", "fold", "explained_layer", "explained_cells"):
         if not callable(getattr(module, name, None)):
             raise BundleError(f"{path.name}: function {name} is missing")
     return module
@@ -193,6 +211,22 @@ def _model(
         raise BundleError(f"architecture.py: fold: {error}") from error
     folded.requires_grad_(False)
     return folded.eval().to(memory_format=torch.channels_last)
+
+
+def _explained_cells(architecture: ModuleType, model: nn.Module) -> tuple[float, float]:
+    try:
+        first, step = architecture.explained_cells(model)
+    except Exception as error:
+        raise BundleError(f"architecture.py: explained_cells: {error}") from error
+    if not (_is_number(first) and math.isfinite(first)):
+        raise BundleError(
+            f"architecture.py: explained_cells: first is {first!r}; a number is needed"
+        )
+    if not (_is_number(step) and 0 < step < math.inf):
+        raise BundleError(
+            f"architecture.py: explained_cells: step is {step!r}; a number above 0 is needed"
+        )
+    return float(first), float(step)
 
 
 def _golden_set(folder: Path, preprocessing: Preprocessing, classes: int) -> GoldenSet:

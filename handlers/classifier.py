@@ -200,15 +200,13 @@ class Classifier:
             logger.error("request %s: logits are not finite", photo.job.item.request_id)
             return InternalError(_SEE_LOG)
         probability = probabilities(logits, bundle.temperature)
+        unsure = is_unsure(bundle, logits)
         best = top_classes(probability, 1)[0]
-        self._metrics.predicted(
-            bundle.class_names[best],
-            float(probability[best]),
-            unsure=is_unsure(bundle, probability),
-        )
+        self._metrics.predicted(bundle.class_names[best], float(probability[best]), unsure=unsure)
         return result(
             bundle,
             probability,
+            unsure,
             request.top_k or self._default_top_k,
             Timing(photo.decode_seconds * 1000, inference_seconds * 1000),
             self._config.response,

@@ -52,9 +52,11 @@ def explain(bundle: Bundle, batch: torch.Tensor, target: str | int | None) -> di
         target: class name or id; None: the most probable class.
 
     Returns:
-        `grid`: rows of signed numbers, positive where the photo speaks for the class; `heatmap`:
-        the same at the input's size, a transparent PNG (red for, blue against) in base64, to be
-        laid over the photo as the network saw it, resized and cropped.
+        `grid`: rows of signed numbers, positive where the photo speaks for the class; `cells`:
+        where they look, down as across: `first` is the pixel of the input, counted from 0, that
+        the first one is centred on, `step` the pixels from one to the next; `input_size`: [height,
+        width] in pixels; `heatmap`: the grid at that size, a transparent PNG (red for, blue
+        against) in base64, to be laid over the photo as the network saw it, resized and cropped.
 
     Raises:
         InvalidOption: there is no such class.
@@ -62,12 +64,16 @@ def explain(bundle: Bundle, batch: torch.Tensor, target: str | int | None) -> di
     wanted = None if target is None else class_id_of(target, bundle.class_names)
     logits, grid, class_id = hirescam(bundle.model, bundle.explained_layer, batch, wanted)
     probability = probabilities(logits, bundle.temperature)
+    size, (first, step) = bundle.preprocessing.size, bundle.explained_cells
+    heat_map = _heat_map_png(grid, size, bundle.explained_cells)
     return {
         "model": bundle.name,
         "version": bundle.version,
         "class": prediction(bundle, probability, class_id),
         "grid": [[round(value, 6) for value in row] for row in grid.tolist()],
-        "heatmap": base64.b64encode(_heat_map_png(grid, bundle.preprocessing.size)).decode(),
+        "cells": {"first": first, "step": step},
+        "input_size": list(size),
+        "heatmap": base64.b64encode(heat_map).decode(),
     }
 
 
@@ -108,31 +114,35 @@ def hirescam(
     return logits.detach(), (gradient * activation).sum(1)[0] * cells, class_id
 
 
-def enlarged(grid: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
-    """The map at the input's size, each cell where it looks at.
+def enlarged(grid: torch.Tensor, size: tuple[int, int], cells: tuple[float, float]) -> torch.Tensor:
+    """The map at the input's size, each cell where it looks at, and linear in between.
 
-    With odd kernels and equal padding on all sides, as ResNets have them, cell i of a map of stride
-    s looks at pixel i * s and around it. Interpolation by itself would put it half a cell further,
-    into the middle of its share.
+    What lies outside of all centres has the value of the nearest cells.
 
     Args:
         grid: (h, w).
         size: (height, width) of the input.
+        cells: pixel that the first cell is centred on, pixels from a cell to the next.
 
     Returns:
         (height, width), the type of `grid`.
     """
-    map_ = nn.functional.interpolate(
-        grid[None, None], size=size, mode="bilinear", align_corners=False
-    )[0, 0]
-    for axis, length in enumerate(size):
-        shift = round((length / grid.shape[axis] - 1) / 2)
-        map_ = map_.index_select(axis, (torch.arange(length) + shift).clamp(max=length - 1))
-    return map_
+    rows, columns = (
+        _shares(length, count, *cells).to(grid.dtype)
+        for length, count in zip(size, grid.shape, strict=True)
+    )
+    return rows @ grid @ columns.T
 
 
-def _heat_map_png(grid: torch.Tensor, size: tuple[int, int]) -> bytes:
-    map_ = enlarged(grid, size)
+def _shares(length: int, count: int, first: float, step: float) -> torch.Tensor:
+    """What part each of `count` cells has in each of `length` pixels: float64 (length, count)."""
+    place = (torch.arange(length, dtype=torch.float64) - first) / step
+    distance = place.clamp(0, count - 1)[:, None] - torch.arange(count)
+    return (1 - distance.abs()).clamp_min(0)
+
+
+def _heat_map_png(grid: torch.Tensor, size: tuple[int, int], cells: tuple[float, float]) -> bytes:
+    map_ = enlarged(grid, size, cells)
     strength = (map_ / map_.abs().max().clamp_min(1e-12)).numpy()
     pixels = np.empty((*size, 4), dtype=np.uint8)
     pixels[..., :3] = np.where(strength[..., None] >= 0, _FOR, _AGAINST)

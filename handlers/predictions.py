@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from handlers.bundle import Bundle
+from handlers.bundle import Bundle, UnsureScore
 from handlers.config import Response
 from handlers.requests import PhotoRequest
 
@@ -39,6 +39,31 @@ def probabilities(logits: torch.Tensor, temperature: float) -> torch.Tensor:
     return (logits.double() / temperature).softmax(-1)
 
 
+def sureness(logits: torch.Tensor, temperature: float, score: UnsureScore) -> torch.Tensor:
+    """How sure the model is of its answer: the higher, the surer.
+
+    Args:
+        logits: (classes,) or (N, classes), any float type.
+        temperature: for "probability" alone; the other two take the logits as they are.
+        score: "probability": the best calibrated probability; "max-logit": the largest logit
+            (Hendrycks et al. 2022, https://arxiv.org/abs/1911.11132); "energy": the log of the
+            summed exponentials of the logits, which is the negative energy at temperature 1 (Liu
+            et al. 2020, https://arxiv.org/abs/2010.03759).
+
+    Returns:
+        float64, () or (N,).
+    """
+    if score == "probability":
+        return probabilities(logits, temperature).amax(-1)
+    return logits.double().amax(-1) if score == "max-logit" else logits.double().logsumexp(-1)
+
+
+def is_unsure(bundle: Bundle, logits: torch.Tensor) -> bool:
+    """Whether one answer's score lies below the model card's threshold; logits (classes,)."""
+    score = sureness(logits, bundle.temperature, bundle.unsure_score)
+    return float(score) < bundle.unsure_threshold
+
+
 def top_classes(probability: torch.Tensor, count: int) -> list[int]:
     """Ids of the most probable classes, best first; of equals the lower id comes first."""
     order = torch.argsort(probability, descending=True, stable=True)
@@ -48,6 +73,7 @@ def top_classes(probability: torch.Tensor, count: int) -> list[int]:
 def result(
     bundle: Bundle,
     probability: torch.Tensor,
+    unsure: bool,
     top_k: int,
     timing: Timing,
     response: Response,
@@ -55,8 +81,9 @@ def result(
     """The answer to one photo.
 
     Args:
-        bundle: the model's name, version, classes and threshold.
+        bundle: the model's name, version and classes.
         probability: float64 (classes,).
+        unsure: see `is_unsure`.
         top_k: how many classes are listed.
         timing: of this photo.
         response: `labels` gives TorchServe's own {label: probability}, best first.
@@ -68,7 +95,7 @@ def result(
         "model": bundle.name,
         "version": bundle.version,
         "predictions": [prediction(bundle, probability, class_id) for class_id in best],
-        "unsure": is_unsure(bundle, probability),
+        "unsure": unsure,
         "timing_ms": {
             "decode": round(timing.decode, 2),
             "inference": round(timing.inference, 2),
@@ -83,11 +110,6 @@ def prediction(bundle: Bundle, probability: torch.Tensor, class_id: int) -> dict
         "class_id": class_id,
         "probability": round(float(probability[class_id]), _DIGITS),
     }
-
-
-def is_unsure(bundle: Bundle, probability: torch.Tensor) -> bool:
-    """Whether the best class is less probable than the model card's threshold."""
-    return float(probability.max()) < bundle.unsure_threshold
 
 
 def envelope(

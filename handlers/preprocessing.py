@@ -103,12 +103,12 @@ class Preprocessing:
         """
         if image.mode != "RGB":
             raise ValueError(f"image: mode {image.mode} is not allowed; RGB is")
-        values = np.asarray(self._resize_and_crop(image), dtype=np.float32) / np.float32(255)
+        values = np.asarray(self.resized(image), dtype=np.float32) / np.float32(255)
         values -= np.asarray(self.mean, dtype=np.float32)
         values /= np.asarray(self.std, dtype=np.float32)
         return torch.from_numpy(np.ascontiguousarray(values.transpose(2, 0, 1)))
 
-    def _resize_and_crop(self, image: Image.Image) -> Image.Image:
+    def resized(self, image: Image.Image) -> Image.Image:
         """The centre crop of the resized image, computed without resizing the rest of it.
 
         Sizes and offsets round as in torchvision's Resize and CenterCrop, whose pixels these are

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import json
 import sys
-from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from serving import training_commands
 from serving.command_errors import is_expected
-from serving.rollout.cli import add_commands
+from serving.rollout import cli as rollout_commands
 from serving.settings import LogFormat
 
 app = typer.Typer(
@@ -29,100 +29,6 @@ app = typer.Typer(
 )
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for a script to read.")]
-
-
-@app.command(epilog="Example: catbreeds demo-data build/demo/data --seed 0")
-def demo_data(
-    out: Annotated[Path, typer.Argument(help="A folder that does not exist yet, or the same set.")],
-    seed: Annotated[int, typer.Option(min=0, help="The same seed draws the same cats.")] = 0,
-    per_breed: Annotated[
-        int | None,
-        typer.Option(min=1, help="As many photos of each breed, and none of the set's traps."),
-    ] = None,
-    as_json: Json = False,
-) -> None:
-    """Draw cats of 67 breeds, in the layout of the cat-breeds data set."""
-    from training.drawn_cats import write_dataset, write_photos
-    from training.progress import progress_bar
-
-    with progress_bar() as bar:
-        task = bar.add_task("drawing", total=None)
-
-        def show(done: int, total: int) -> None:
-            bar.update(task, completed=done, total=total)
-
-        if per_breed is None:
-            summary = write_dataset(out, seed, progress=show)
-        else:
-            summary = write_photos(out, seed, per_breed, progress=show)
-    there = " (was there already)" if summary.already_there else ""
-    _say(
-        as_json,
-        asdict(summary) | {"folder": str(out)},
-        f"{out}: {summary.photos} photos of {summary.animals} cats, "
-        f"{summary.smallest} to {summary.largest} a breed{there}",
-    )
-
-
-@app.command(epilog="Example: catbreeds train demo build/demo/data build/demo/run")
-def train(
-    recipe: Annotated[str, typer.Argument(help="Name of a recipe, or a .toml file.")],
-    data: Annotated[Path, typer.Argument(help="Folder of the data set; never changed.")],
-    out: Annotated[Path, typer.Argument(help="The run folder to write.")],
-    as_json: Json = False,
-) -> None:
-    """Train a model by a recipe and leave a run folder."""
-    from training.train import train as train_run
-
-    run = train_run(recipe, data, out)
-    metrics = ", ".join(f"{name} {value:.3f}" for name, value in run.metrics.items())
-    _say(as_json, {"run": str(out), "metrics": dict(run.metrics)}, f"{out}: {metrics}")
-
-
-@app.command(
-    "import",
-    epilog="Example: catbreeds import cats_model_state --classes cat_model_class_names runs/cats",
-)
-def import_(
-    state: Annotated[Path, typer.Argument(help="The state dict, as torch.save wrote it.")],
-    out: Annotated[Path, typer.Argument(help="The run folder to write.")],
-    classes: Annotated[Path, typer.Option(help="The pickled list of class names.")],
-    name: Annotated[str, typer.Option(help="What the model is called when served.")] = "cat-breeds",
-    as_json: Json = False,
-) -> None:
-    """Take over a BiT-M-R50x1 checkpoint of the original project; no code in it is run."""
-    from training.drawn_cats import golden_photos
-    from training.import_original import import_original
-
-    run = import_original(state, classes, out, golden_photos(), name)
-    _say(
-        as_json,
-        {"run": str(out), "name": run.name, "classes": len(run.classes)},
-        f"{out}: {run.name} with {len(run.classes)} classes; next: "
-        f"catbreeds archive {out} --version 1.0",
-    )
-
-
-@app.command(epilog="Example: catbreeds archive runs/cats --version 1.0")
-def archive(
-    run: Annotated[Path, typer.Argument(help="A finished run folder.")],
-    version: Annotated[str, typer.Option(help="MAJOR.MINOR or MAJOR.MINOR.PATCH.")],
-    store: Annotated[Path, typer.Option(help="Folder for the .mar.")] = Path("model_store"),
-    config: Annotated[
-        Path | None, typer.Option(help="A model-config.yaml to pack instead of the default.")
-    ] = None,
-    replace: Annotated[
-        bool, typer.Option("--replace", help="Allow other content for this version.")
-    ] = False,
-    as_json: Json = False,
-) -> None:
-    """Pack a run into a self-contained, reproducible .mar."""
-    from training.archive import DEFAULT_MODEL_CONFIG
-    from training.archive import archive as pack
-
-    path = pack(run, version, store, config or DEFAULT_MODEL_CONFIG, replace)
-    size = path.stat().st_size
-    _say(as_json, {"archive": str(path), "bytes": size}, f"{path}: {size / 1e6:.1f} MB")
 
 
 @app.command(epilog="Example: catbreeds verify model_store/cat-breeds-1.0.mar")
@@ -248,7 +154,8 @@ def predict(
     raise typer.Exit(predict_photos(photos, url, model, version, top, as_json))
 
 
-add_commands(app)
+rollout_commands.add_commands(app)
+training_commands.add_commands(app)
 
 
 def main() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import json
 import os
 import socket
 import time
@@ -44,7 +45,7 @@ class Prediction:
     Attributes:
         model, version: empty where the model's answers do not say (`response: labels`).
         breeds: (name, probability in 0..1), best first.
-        unsure: whether the best probability lies below the model's threshold.
+        unsure: whether the score that the model card names lies below the card's threshold.
         answer: the JSON as it came.
     """
 
@@ -188,7 +189,8 @@ def _token_was_refused(response: requests.Response) -> bool:
 
 def _prediction(response: requests.Response) -> Prediction:
     try:
-        answer = response.json()
+        # Not `response.json()`, which parses otherwise where simplejson happens to be installed.
+        answer = json.loads(response.content)
     except ValueError:
         answer = None
     if not response.ok or not isinstance(answer, dict):

@@ -5,6 +5,7 @@ Source of the rules: https://pytorch.org/serve/management_api.html and token_aut
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Container, Mapping
 from typing import Any
@@ -219,7 +220,7 @@ class ManagementClient:
             wait_s = timeout_s or self._timeout_s
             response, repeated = self._ask(method, path, token, wait_s, query)
             try:
-                answer = response.json()
+                answer = json.loads(response.content)
             except ValueError:
                 answer = None
             if response.ok:

@@ -37,8 +37,17 @@ from training.train import train
 
 # The same examples each time: what is red is so because of a change. To look further:
 # pytest --hypothesis-profile=default
-settings.register_profile("repeatable", derandomize=True)
+# A deadline would be a timing assertion: it fails where another program is at work.
+settings.register_profile("repeatable", derandomize=True, deadline=None)
 settings.load_profile("repeatable")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def caches(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What is cached for a user, such as scans of data folders, is not the tests' to touch."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -66,7 +75,7 @@ def demo_run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
     if finished := os.environ.get("CATBREEDS_DEMO_RUN"):
         return Path(finished).resolve()
     folder = tmp_path_factory.mktemp("demo") / "run"
-    train("demo", request.getfixturevalue("demo_data"), folder)
+    train("demo", request.getfixturevalue("demo_data"), folder, tracker="none")
     return folder
 
 

@@ -5,24 +5,20 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from safetensors.torch import load_file
 
 from tests.service import DEMO, Service
-from training.datasets import read_cat_breeds
-from training.run_folder import build_model, read_run
-from training.train import load_photos, predict, top_k_accuracy
+from training.evaluation.evaluate import evaluate
+from training.evaluation.predictors import from_run
+from training.run_folder import read_run
 
 
-def test_the_demo_knows_drawn_cats_of_another_seed(demo_run: Path, unseen_cats: Path) -> None:
-    run = read_run(demo_run)
-    model = build_model(run)
-    model.load_state_dict(load_file(demo_run / "weights.safetensors"))
-    dataset = read_cat_breeds(unseen_cats)
-    loaded = load_photos(dataset, dataset.photos, run.preprocessing)
-    assert len(loaded.photos) == 6 * 67
-    logits = predict(model, loaded.inputs)
-    assert top_k_accuracy(logits, loaded.labels, 1) >= 0.90
-    assert top_k_accuracy(logits, loaded.labels, 5) >= 0.99
+def test_the_demo_knows_drawn_cats_of_another_seed(
+    demo_run: Path, unseen_cats: Path, tmp_path: Path
+) -> None:
+    found = evaluate(from_run(demo_run), unseen_cats, tmp_path, part="all")
+    assert found.data.photos == 6 * 67
+    assert found.headline.top1 >= 0.90
+    assert found.headline.top5 >= 0.99
 
 
 @pytest.mark.parametrize(

@@ -130,6 +130,7 @@ def model_card(run: Run, version: str) -> dict[str, Any]:
         },
         "preprocessing": run.preprocessing.to_dict(),
         "temperature": run.temperature,
+        "unsure_score": run.unsure_score,
         "unsure_threshold": run.unsure_threshold,
         "data": dict(run.data),
         "metrics": dict(run.metrics),

@@ -61,6 +61,7 @@ def import_original(
         ),
         classes=names,
         temperature=1.0,
+        unsure_score="probability",
         unsure_threshold=0.5,
         data={
             "source": "imported from the original cat-breeds project's files; its photos are not "

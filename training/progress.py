@@ -3,7 +3,16 @@
 from __future__ import annotations
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TextColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
 from rich.text import Text
 
 
@@ -20,12 +29,21 @@ class _Note(ProgressColumn):
 
 def progress_bar() -> Progress:
     """A bar on standard error for tasks counted in photos; a task may have a field `note`."""
+    return _bar(_Rate())
+
+
+def download_bar() -> Progress:
+    """A bar on standard error for tasks counted in bytes; a task may have a field `note`."""
+    return _bar(DownloadColumn(), TransferSpeedColumn())
+
+
+def _bar(*columns: ProgressColumn) -> Progress:
     console = Console(stderr=True)
     return Progress(
         TextColumn("{task.description}"),
         BarColumn(),
         TextColumn("{task.percentage:>3.0f}%"),
-        _Rate(),
+        *columns,
         _Note(),
         TimeRemainingColumn(),
         console=console,

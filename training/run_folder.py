@@ -29,11 +29,20 @@ import safetensors.torch
 import torch
 from torch import nn
 
+from handlers.bundle import UnsureScore
 from handlers.config import Limits
 from handlers.images import decode_image
 from handlers.preprocessing import Preprocessing
 
-_UNFINISHED = {"classes.json", "golden", "metrics.jsonl", "recipe.json", "weights.safetensors"}
+_UNFINISHED = {
+    "checkpoint",
+    "classes.json",
+    "golden",
+    "metrics.jsonl",
+    "recipe.json",
+    "tracking",
+    "weights.safetensors",
+}
 # What torch-model-archiver takes; the name also becomes a file's name and a part of addresses.
 MODEL_NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]*$"
 
@@ -56,7 +65,8 @@ class Run:
         classes: names in the order of the logits.
         temperature: logits are divided by it before the softmax (Guo et al. 2017,
             https://arxiv.org/abs/1706.04599).
-        unsure_threshold: an answer whose best probability lies below it is marked unsure.
+        unsure_score: "probability", "max-logit" or "energy", see `handlers.predictions.sureness`.
+        unsure_threshold: an answer whose score lies below it is marked unsure.
         data: where the photos came from, the hash of the split, how many there were.
         metrics: figures on the held-out photos, the majority baseline beside them.
     """
@@ -67,6 +77,7 @@ class Run:
     preprocessing: Preprocessing
     classes: Sequence[str]
     temperature: float
+    unsure_score: UnsureScore
     unsure_threshold: float
     data: Mapping[str, Any]
     metrics: Mapping[str, float]
@@ -105,7 +116,9 @@ def check_no_run(folder: Path) -> None:
         raise RunError(f"{folder}: holds a finished run; choose another folder, or remove it")
     if folder.exists():
         others = {path.name for path in folder.iterdir()} - _UNFINISHED
-        others = {name for name in others if not name.endswith(".partial")}
+        others = {
+            name for name in others if not name.endswith(".partial") and name[:8] != "scratch-"
+        }
         if others:
             raise RunError(f"{folder}: holds {min(others)}, which no run writes; choose another")
 

@@ -29,7 +29,16 @@ _EVERY_S = 0.5
 _AGAIN_S = 1.0
 _FRESH_S = 10.0
 _PATIENCE_S = 10.0
-_OF_THE_CARD = ("classes", "unsure_threshold", "intended_use", "limitations", "metrics")
+_OF_THE_CARD = (
+    "classes",
+    "unsure_score",
+    "unsure_threshold",
+    "intended_use",
+    "limitations",
+    "metrics",
+)
+# What holds where a card does not say, as it is of before there was a choice.
+_WITHOUT_CHOICE = {"unsure_score": "probability"}
 
 
 class Catalogue:
@@ -122,7 +131,7 @@ class Catalogue:
     async def _card(self, name: str, versions: list[str]) -> dict[str, Any] | None:
         try:
             async with asyncio.timeout(_PATIENCE_S):
-                card = json.loads(await self._upstream.card(name))
+                card = _WITHOUT_CHOICE | json.loads(await self._upstream.card(name))
                 others = [each for each in versions if each != card["version"]]
                 there = [each for each in others if await self._is_there(name, each)]
         except NotFound:

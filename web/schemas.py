@@ -3,7 +3,7 @@ are and are not built from these; a test holds both against each other."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -33,7 +33,7 @@ class Classification(_Shape):
     model: str
     version: str
     predictions: list[Breed] = Field(description="Best first.")
-    unsure: bool = Field(description="Whether the best lies below the model's threshold.")
+    unsure: bool = Field(description="Whether its score lies below the model's threshold.")
     timing_ms: Timing
 
 
@@ -53,6 +53,13 @@ class Classifications(_Shape):
     results: list[Classification | Problem]
 
 
+class Cells(_Shape):
+    """Where the cells of a grid look, down as across, in pixels of the network's input."""
+
+    first: float = Field(description="What the first one is centred on; may lie between two.")
+    step: float = Field(gt=0, description="From the centre of one to that of the next.")
+
+
 class Explanation(_Shape):
     """What in a photo speaks for a class."""
 
@@ -60,6 +67,10 @@ class Explanation(_Shape):
     version: str
     class_: Breed = Field(alias="class")
     grid: list[list[float]] = Field(description="Positive where the photo speaks for the class.")
+    cells: Cells | None = Field(None, description="Where they look; older archives do not say.")
+    input_size: tuple[int, int] | None = Field(
+        None, description="(height, width) in pixels; older archives do not say."
+    )
     heatmap: str = Field(description="PNG in base64, transparent, to lay over the photo.")
 
 
@@ -78,7 +89,11 @@ class Model(_Shape):
     versions: list[str]
     input: Input
     classes: int
-    unsure_threshold: float
+    unsure_score: Literal["probability", "max-logit", "energy"] = Field(
+        description="Of an answer: its best probability, its largest logit, or the log of the "
+        "sum of its logits' exponentials."
+    )
+    unsure_threshold: float = Field(description="An answer whose score lies below it is unsure.")
     intended_use: str
     limitations: list[str]
     metrics: dict[str, Any]

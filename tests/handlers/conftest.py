@@ -58,6 +58,9 @@ def fold(model):
 
 def explained_layer(model):
     return model.act
+
+def explained_cells(model):
+    return 0.0, 4.0
 """
 
 
@@ -121,6 +124,7 @@ def model_card() -> dict[str, Any]:
         "architecture": {"file": "tiny.py", "options": {"channels": 8}},
         "preprocessing": PREPROCESSING.to_dict(),
         "temperature": TEMPERATURE,
+        "unsure_score": "probability",
         "unsure_threshold": 0.3,
         "intended_use": "Tests.",
         "limitations": ["Knows nothing."],

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +17,8 @@ from handlers.bundle import BundleError, load_bundle
 def test_everything_comes_from_the_folder(model_dir: Path) -> None:
     bundle = load_bundle(model_dir)
     assert (bundle.name, bundle.version) == ("tiny", "1.2")
-    assert (bundle.temperature, bundle.unsure_threshold) == (1.5, 0.3)
+    assert bundle.temperature == 1.5
+    assert (bundle.unsure_score, bundle.unsure_threshold) == ("probability", 0.3)
     assert bundle.class_names[0] == "Abyssinian"
     assert bundle.class_names[5] == "Türkisch Van"
     assert bundle.golden.inputs.shape == (3, 3, 32, 32)
@@ -37,6 +39,16 @@ def test_the_architecture_is_the_archive_s_own(
     monkeypatch.syspath_prepend(str(decoy))
     load_bundle(model_dir)
     assert "architecture" not in sys.modules
+
+
+@pytest.mark.parametrize("threshold", [-7.5, 0, 31.25])
+@pytest.mark.parametrize("score", ["max-logit", "energy"])
+def test_a_threshold_of_logits_may_be_any_number(
+    model_dir: Path, score: str, threshold: float
+) -> None:
+    edit_json(CARD, lambda c: c.update(unsure_score=score, unsure_threshold=threshold))(model_dir)
+    bundle = load_bundle(model_dir)
+    assert (bundle.unsure_score, bundle.unsure_threshold) == (score, threshold)
 
 
 def edit_json(name: str, edit: Callable[[dict[str, Any]], object]) -> Callable[[Path], None]:
@@ -71,6 +83,16 @@ CARD = "model-card.json"
         (edit_json(CARD, lambda c: c.update(temperature="1")), "temperature: '1'"),
         (edit_json(CARD, lambda c: c.pop("unsure_threshold")), "unsure_threshold: None"),
         (edit_json(CARD, lambda c: c.update(unsure_threshold=2)), "unsure_threshold: 2"),
+        (edit_json(CARD, lambda c: c.pop("unsure_score")), "unsure_score: None is not allowed"),
+        (edit_json(CARD, lambda c: c.update(unsure_score="odin")), "'odin' is .* 'energy'"),
+        (
+            edit_json(CARD, lambda c: c.update(unsure_score="energy", unsure_threshold=math.inf)),
+            "unsure_threshold: inf is not allowed; a finite number is",
+        ),
+        (
+            edit_json(CARD, lambda c: c.update(unsure_score="max-logit", unsure_threshold="3")),
+            "unsure_threshold: '3'",
+        ),
         (edit_json(CARD, lambda c: c.update(architecture="bit")), "architecture: an object"),
         (edit_json(CARD, lambda c: c["preprocessing"].pop("mean")), "'mean' is missing"),
         (write("index_to_name.json", '{"1": "a"}'), "index_to_name.json: class '0' is missing"),

@@ -1,18 +1,23 @@
 from __future__ import annotations
 
 import base64
+import importlib
 import io
+import json
+import shutil
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
+import numpy as np
 import pytest
+import safetensors.torch
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from torch import nn
 
-from handlers.bundle import Bundle, load_bundle
+from handlers.bundle import Bundle, BundleError, load_bundle
 from handlers.explanations import class_id_of, enlarged, explain, hirescam
 from handlers.problems import InvalidOption
 
@@ -74,12 +79,52 @@ def test_answer(bundle: Bundle) -> None:
     assert explain(bundle, batch, None)["class"]["class_id"] == top
 
 
+@pytest.mark.parametrize("cells", [(0.0, 32.0), (7.5, 16.0), (15.5, 32.0), (21.0, 16.0)])
 @pytest.mark.parametrize("size", [(96, 96), (224, 224), (96, 160)])
-def test_a_cell_is_shown_where_it_looks_at(size: tuple[int, int]) -> None:
-    grid = torch.zeros(size[0] // 32, size[1] // 32)
+def test_a_cell_is_shown_where_it_looks_at(
+    size: tuple[int, int], cells: tuple[float, float]
+) -> None:
+    first, step = cells
+    grid = torch.zeros(*(int((side - first) / step) + 1 for side in size))
     grid[1, 1] = 1
-    strongest = (enlarged(grid, size) == enlarged(grid, size).max()).nonzero().float().mean(0)
-    assert strongest.tolist() == pytest.approx([32, 32], abs=1)
+    map_ = enlarged(grid, size, cells)
+    strongest = (map_ == map_.max()).nonzero().double().mean(0)
+    assert strongest.tolist() == pytest.approx([first + step] * 2)
+
+
+@given(
+    height=st.integers(1, 9),
+    width=st.integers(1, 9),
+    first=st.floats(-40, 40),
+    step=st.floats(0.5, 64),
+    seed=st.integers(0, 99),
+)
+def test_between_the_cells_the_map_is_linear_and_outside_it_stays(
+    height: int, width: int, first: float, step: float, seed: int
+) -> None:
+    grid = torch.randn(height, width, generator=torch.Generator().manual_seed(seed))
+    size = (50, 70)
+    rows, columns = (
+        np.interp(np.arange(side), first + step * np.arange(count), np.eye(count)[:, index])
+        for side, count, index in ((size[0], height, height // 2), (size[1], width, width // 2))
+    )
+    one = torch.zeros(height, width)
+    one[height // 2, width // 2] = 1
+    np.testing.assert_allclose(
+        enlarged(one, size, (first, step)).numpy(), np.outer(rows, columns), atol=1e-6
+    )
+    map_ = enlarged(grid, size, (first, step))
+    assert map_.dtype == torch.float32
+    assert map_.shape == size
+    assert grid.min() - 1e-5 <= map_.min() <= map_.max() <= grid.max() + 1e-5
+
+
+def test_heat_maps_of_resnets_lie_where_they_always_lay() -> None:
+    """As bilinear interpolation that is moved by half a cell."""
+    grid = torch.randn(7, 7, generator=torch.Generator().manual_seed(0))
+    half = nn.functional.interpolate(grid[None, None], size=(224, 224), mode="bilinear")[0, 0]
+    moved = enlarged(grid, (224, 224), (0.0, 32.0))
+    assert (moved[:200, :200] - half[16:216, 16:216]).abs().max() < 0.1
 
 
 def test_a_map_of_nothing_is_transparent(bundle: Bundle) -> None:
@@ -105,3 +150,75 @@ def test_an_unknown_class_is_refused(target: str | int) -> None:
     with pytest.raises(InvalidOption, match=r"^class: .* id from 0 to 2 is$") as caught:
         class_id_of(target, NAMES)
     assert len(caught.value.detail) < 200
+
+
+# Small ones, the side of the photos and how many cells the map has on a side.
+ARCHITECTURES: dict[str, tuple[dict[str, Any], int, int]] = {
+    "bit": ({"units": [1, 1, 1, 1], "width": 0.125}, 64, 2),
+    "cnn": ({"input_size": [96, 96], "width": 0.0625}, 96, 3),
+    "inception": ({"input_size": [107, 107], "width": 0.125, "hidden": 8}, 107, 5),
+    "mobilenet": ({"width": 0.25}, 64, 2),
+    "plain_cnn": ({"input_size": [64, 64], "channels": [4, 8], "hidden": 8}, 64, 29),
+    "resnet": ({"layers": [1, 1, 1, 1], "width": 0.25}, 64, 2),
+    "vgg": ({"convolutions": [1, 1, 1, 1, 1], "width": 0.125}, 64, 4),
+}
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_every_architecture_explains_itself(name: str, model_dir: Path) -> None:
+    options, side, cells = ARCHITECTURES[name]
+    architecture = importlib.import_module(f"training.models.{name}")
+    shutil.copy(str(architecture.__file__), model_dir / "architecture.py")
+    torch.manual_seed(0)
+    model = architecture.build(6, **options).eval()
+    if name == "bit":
+        nn.init.normal_(model.state_dict()["head.conv.weight"])
+    safetensors.torch.save_file(model.state_dict(), model_dir / "weights.safetensors")
+    card = json.loads((model_dir / "model-card.json").read_text())
+    card["architecture"]["options"] = options
+    card["preprocessing"] |= {"resize": side, "crop": side}
+    (model_dir / "model-card.json").write_text(json.dumps(card))
+
+    bundle = load_bundle(model_dir)
+    batch = torch.randn(1, 3, side, side, generator=torch.Generator().manual_seed(1))
+    answer = explain(bundle, batch, "Sphynx")
+    assert len(answer["grid"]) == len(answer["grid"][0]) == cells
+    heat_map = Image.open(io.BytesIO(base64.b64decode(answer["heatmap"])))
+    assert heat_map.size == (side, side)
+    assert np.asarray(heat_map)[..., 3].max() == 200
+    logits, grid, _ = hirescam(bundle.model, bundle.explained_layer, batch, 4)
+    assert bundle.explained_cells == architecture.explained_cells(model)
+    assert tuple(answer["cells"].values()) == bundle.explained_cells
+    assert answer["input_size"] == [side, side]
+    if name in ("bit", "mobilenet", "resnet"):
+        _, head = architecture.backbone_and_head(bundle.model)
+        bias = list(head.parameters())[-1]
+        torch.testing.assert_close(grid.mean() + bias[4], logits[4])
+
+
+@pytest.mark.parametrize(
+    ("returned", "message"),
+    [
+        ("return None", "explained_cells: cannot unpack"),
+        ("return 1.0, 2.0, 3.0", "explained_cells: too many values"),
+        ("return float('nan'), 4.0", "explained_cells: first is nan; a number is needed"),
+        ("return '0', 4.0", "explained_cells: first is '0'"),
+        ("return 0.0, 0", "explained_cells: step is 0; a number above 0 is needed"),
+        ("return 0.0, float('inf')", "explained_cells: step is inf"),
+        ("return 0.0, True", "explained_cells: step is True"),
+        ("raise RuntimeError('no map')", "explained_cells: no map"),
+    ],
+)
+def test_cells_that_are_none_are_refused(model_dir: Path, returned: str, message: str) -> None:
+    source = (model_dir / "architecture.py").read_text()
+    assert source.count("return 0.0, 4.0") == 1
+    (model_dir / "architecture.py").write_text(source.replace("return 0.0, 4.0", returned))
+    with pytest.raises(BundleError, match=r"architecture\.py: " + message):
+        load_bundle(model_dir)
+
+
+def test_an_architecture_that_does_not_tell_its_cells_is_refused(model_dir: Path) -> None:
+    source = (model_dir / "architecture.py").read_text()
+    (model_dir / "architecture.py").write_text(source.replace("explained_cells", "other"))
+    with pytest.raises(BundleError, match="function explained_cells is missing"):
+        load_bundle(model_dir)

@@ -1,20 +1,24 @@
 from __future__ import annotations
 
+import dataclasses
 import json
+import math
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from handlers.bundle import Bundle, load_bundle
+from handlers.bundle import Bundle, UnsureScore, load_bundle
 from handlers.predictions import (
     Timing,
     envelope,
     is_unsure,
     probabilities,
     result,
+    sureness,
     top_classes,
 )
 from handlers.requests import PhotoRequest
@@ -48,9 +52,27 @@ def test_best_first_and_of_equals_the_lower_id(values: list[float]) -> None:
     assert top_classes(torch.tensor(values), 1) == order[:1]
 
 
+@settings(deadline=None)
+@given(LOGITS, st.floats(0.05, 20))
+def test_scores_are_the_best_probability_the_largest_logit_and_the_negative_energy(
+    logits: torch.Tensor, temperature: float
+) -> None:
+    values = logits.tolist()
+    largest = max(values)
+    energy = largest + math.log(math.fsum(math.exp(value - largest) for value in values))
+    best = 1 / math.fsum(math.exp((value - largest) / temperature) for value in values)
+    expected = {"probability": best, "max-logit": largest, "energy": energy}
+    assert set(expected) == set(get_args(UnsureScore))
+    for score in get_args(UnsureScore):
+        alone = sureness(logits, temperature, score)
+        together = sureness(torch.stack([logits, logits]), temperature, score)
+        assert float(alone) == pytest.approx(expected[score], rel=1e-9, abs=1e-9)
+        torch.testing.assert_close(together, alone.expand(2))
+
+
 def test_result(bundle: Bundle) -> None:
     probability = torch.tensor([0.1, 0.5, 0.05, 0.2, 0.1, 0.05], dtype=torch.float64)
-    assert result(bundle, probability, 3, TIMING, "predictions") == {
+    assert result(bundle, probability, False, 3, TIMING, "predictions") == {
         "model": "tiny",
         "version": "1.2",
         "predictions": [
@@ -65,21 +87,39 @@ def test_result(bundle: Bundle) -> None:
 
 def test_labels_are_torchserve_s_own_answer(bundle: Bundle) -> None:
     probability = torch.tensor([0.1, 0.5, 0.05, 0.2, 0.1, 0.05], dtype=torch.float64)
-    answer = result(bundle, probability, 2, TIMING, "labels")
+    answer = result(bundle, probability, False, 2, TIMING, "labels")
     assert list(answer.items()) == [("Bengal", 0.5), ("Maine Coon", 0.2)]
 
 
 def test_listed_probabilities_of_all_classes_sum_to_one(bundle: Bundle) -> None:
-    answer = result(bundle, EQUAL, 6, TIMING, "predictions")
+    answer = result(bundle, EQUAL, False, 6, TIMING, "predictions")
     total = sum(entry["probability"] for entry in answer["predictions"])
     assert total == pytest.approx(1, abs=1e-5)
 
 
-def test_unsure_below_the_card_s_threshold(bundle: Bundle) -> None:
-    assert bundle.unsure_threshold == 0.3
-    assert is_unsure(bundle, EQUAL)
-    assert result(bundle, EQUAL, 1, TIMING, "predictions")["unsure"] is True
-    assert not is_unsure(bundle, torch.tensor([0.3, 0.7]))
+def test_the_answer_says_that_it_is_unsure(bundle: Bundle) -> None:
+    assert result(bundle, EQUAL, True, 1, TIMING, "predictions")["unsure"] is True
+    assert result(bundle, EQUAL, False, 1, TIMING, "predictions")["unsure"] is False
+
+
+@pytest.mark.parametrize(
+    ("score", "threshold", "sure", "unsure"),
+    [
+        # At the card's temperature, 1.5, these are probabilities of 0.5 and a little less.
+        ("probability", 0.5, [3.0, 3.0], [3.0, 2.99, 0.0]),
+        ("max-logit", 3.0, [3.0, 3.0], [2.99, -9.0]),
+        ("energy", 3.0, [2.5, 2.5], [2.9, -9.0]),
+        ("max-logit", -2.0, [-2.0, -9.0], [-2.1, -9.0]),
+    ],
+)
+def test_unsure_below_the_threshold_of_the_score_that_the_card_names(
+    bundle: Bundle, score: str, threshold: float, sure: list[float], unsure: list[float]
+) -> None:
+    assert bundle.temperature == 1.5
+    card = {**bundle.card, "unsure_score": score, "unsure_threshold": threshold}
+    bundle = dataclasses.replace(bundle, card=card)
+    assert not is_unsure(bundle, torch.tensor(sure))
+    assert is_unsure(bundle, torch.tensor(unsure))
 
 
 def test_envelopes(bundle: Bundle) -> None:

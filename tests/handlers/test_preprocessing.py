@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
-from torchvision.transforms.v2 import functional as tv  # type: ignore[import-untyped]
+from torchvision.transforms.v2 import functional as tv
 
 from handlers.preprocessing import Preprocessing
 

@@ -19,6 +19,7 @@ RUN = Run(
     preprocessing=Preprocessing((32, 32), None, "bilinear", (0.5,) * 3, (0.5,) * 3),
     classes=["a", "b", "c"],
     temperature=1.5,
+    unsure_score="probability",
     unsure_threshold=0.25,
     data={"split_hash": "x"},
     metrics={"top1": 0.5},

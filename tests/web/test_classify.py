@@ -6,6 +6,7 @@ import base64
 import io
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,6 +20,7 @@ from urllib3.fields import RequestField
 from tests.answers import JSON, ask, b64, form, probabilities, problem_of
 from tests.service import DEMO, R50, Service
 from tests.web.gateway_process import GatewayProcess
+from training.run_folder import read_run
 
 Body = tuple[Any, dict[str, str]]
 
@@ -133,7 +135,9 @@ def test_explanations_are_torchserves(
 ) -> None:
     explained = post(gateway, "explain", FORMS[name](cat_photo)).json()
     assert explained["class"]["breed"] == "Siamese"
-    assert explained["grid"] == service.post(f"/explanations/{DEMO}", cat_photo).json()["grid"]
+    assert explained == service.post(f"/explanations/{DEMO}", cat_photo).json()
+    assert explained["cells"] == {"first": 0, "step": 32}
+    assert explained["input_size"] == [96, 96]
     picture = Image.open(io.BytesIO(base64.b64decode(explained["heatmap"])))
     assert (picture.size, picture.mode) == ((96, 96), "RGBA")
     chosen = post(gateway, "explain", FORMS[name](cat_photo), **{"class": "Persian"}).json()
@@ -358,13 +362,16 @@ def test_a_wrong_method_is_told_the_right_ones(gateway: GatewayProcess) -> None:
     assert set(answer.headers["Allow"].split(", ")) == {"GET", "POST"}
 
 
-def test_the_models_are_described(gateway: GatewayProcess, service: Service) -> None:
+def test_the_models_are_described(gateway: GatewayProcess, demo_run: Path) -> None:
     answer = requests.get(f"{gateway.url}/api/models", timeout=10).json()
     assert answer["default"] == DEMO
     demo = next(model for model in answer["models"] if model["name"] == DEMO)
     assert {model["name"] for model in answer["models"]} >= {DEMO, R50}
     assert (demo["default"], demo["versions"], demo["classes"]) == ("0.1", ["0.1"], 67)
     assert demo["input"] == {"resize": [96, 96], "crop": None}
+    run = read_run(demo_run)
+    assert demo["unsure_score"] == run.unsure_score == "probability"
+    assert demo["unsure_threshold"] == run.unsure_threshold
     assert any("drawn" in limitation for limitation in demo["limitations"])
     assert answer["limits"]["bytes"] == 2**24
 

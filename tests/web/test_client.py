@@ -10,7 +10,7 @@ import pytest
 from tests.service import DEMO, R50
 from tests.web.asking import Ask, ask_async, ask_sync
 from tests.web.gateway_process import GatewayProcess
-from web.client import Photo, PhotoProblem, Problem, ServiceProblem
+from web.client import Cells, Photo, PhotoProblem, Problem, ServiceProblem
 
 
 @pytest.fixture(params=[ask_sync, ask_async], ids=["sync", "async"])
@@ -52,6 +52,7 @@ def test_explanations(gateway: GatewayProcess, cat_photo: bytes, ask: Ask) -> No
     assert best.class_.breed == "Siamese"
     assert best.heatmap.startswith(b"\x89PNG")
     assert len({len(row) for row in best.grid}) == 1
+    assert (best.cells, best.input_size) == (Cells(0, 32), (96, 96))
     other = ask(gateway.url, "explain", cat_photo, "Persian", model=DEMO, version="0.1")
     assert other.class_.breed == "Persian"
     assert ask(gateway.url, "explain", cat_photo, other.class_.class_id) == other
@@ -63,6 +64,7 @@ def test_what_is_served(gateway: GatewayProcess, ask: Ask) -> None:
     (demo,) = (model for model in models.models if model.name == DEMO)
     assert (demo.default, demo.versions, demo.classes) == ("0.1", ("0.1",), 67)
     assert demo.input.resize == (96, 96)
+    assert demo.unsure_score == "probability"
     assert models.limits.photos == 32
     assert models.url is False
 

@@ -23,6 +23,7 @@ from web.client import (
     AsyncClient,
     Breed,
     CatbreedsError,
+    Cells,
     Classification,
     Client,
     PhotoProblem,
@@ -47,6 +48,15 @@ ANSWER = {
     "timing_ms": {"decode": 1.5, "inference": 2},
     "since_a_later_version": True,
 }
+EXPLANATION = {
+    "model": "cat-breeds",
+    "version": "1.0",
+    "class": {"breed": "Siamese", "class_id": 3, "probability": 1},
+    "grid": [[1, -0.5]],
+    "cells": {"first": 21, "step": 16.0},
+    "input_size": [40, 50],
+    "heatmap": "iVBORw==",
+}
 
 
 @pytest.fixture(params=[ask_sync, ask_async], ids=["sync", "async"])
@@ -60,6 +70,26 @@ def test_an_answer_as_it_stands(ask: Ask) -> None:
         assert isinstance(answer, Classification)
         assert answer.predictions == (Breed("Siamese", 3, 1.0),)
         assert server.asked == [("POST", "/api/classify?model=a+b&top_k=3", b"photo")]
+
+
+def test_an_explanation_as_it_stands_and_of_an_older_archive(ask: Ask) -> None:
+    older = {key: EXPLANATION[key] for key in EXPLANATION.keys() - {"cells", "input_size"}}
+    with ScriptedServer(Scripted(200, EXPLANATION), Scripted(200, older)) as server:
+        first, second = (ask(server.url, "explain", b"photo") for _ in range(2))
+    assert (first.cells, first.input_size) == (Cells(21.0, 16.0), (40, 50))
+    assert (second.cells, second.input_size) == (None, None)
+    assert first.grid == second.grid == ((1.0, -0.5),)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"cells": [0, 32]}, {"cells": {"first": 0}}, {"input_size": 96}, {"input_size": [96]}],
+    ids=str,
+)
+def test_cells_that_are_none_are_told(wrong: dict[str, Any], ask: Ask) -> None:
+    answer = Scripted(200, EXPLANATION | wrong)
+    with ScriptedServer(answer) as server, pytest.raises(UnexpectedAnswer):
+        ask(server.url, "explain", b"photo")
 
 
 @pytest.mark.parametrize("status", [429, 503])
@@ -237,7 +267,11 @@ ANY_JSON = st.recursive(
 @given(
     ANY_JSON
     | st.fixed_dictionaries(
-        {}, optional={name: st.just(value) | ANY_JSON for name, value in (ANSWER | PROBLEM).items()}
+        {},
+        optional={
+            name: st.just(value) | ANY_JSON
+            for name, value in (EXPLANATION | ANSWER | PROBLEM).items()
+        },
     ),
     st.sampled_from([200, 400, 415, 429, 503]),
 )

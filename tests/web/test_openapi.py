@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import requests
@@ -13,8 +13,10 @@ from hypothesis.errors import Unsatisfiable
 from schemathesis import GenerationMode, checks
 from schemathesis.schemas import BaseSchema
 
+from handlers.bundle import UnsureScore
 from tests.answers import JSON
 from tests.web.gateway_process import GatewayProcess
+from web import schemas
 
 # All but one: bytes that the description allows need not be a photo.
 CHECKS: list[Any] = [
@@ -55,6 +57,19 @@ def test_whatever_is_sent_the_answer_is_as_described(
     except Unsatisfiable:
         # Nothing that it takes could be wrong.
         assert (kind, method) == (GenerationMode.NEGATIVE, "GET")
+
+
+def test_answers_to_a_photo_are_as_described(gateway: GatewayProcess, cat_photo: bytes) -> None:
+    """Few of the bodies that are made up above are photos."""
+    for path, shape in (("classify", schemas.Classification), ("explain", schemas.Explanation)):
+        answer = requests.post(f"{gateway.url}/api/{path}", cat_photo, timeout=60).json()
+        shape.model_validate(answer)
+        assert {field.alias or name for name, field in shape.model_fields.items()} == set(answer)
+
+
+def test_the_scores_are_those_of_the_handler() -> None:
+    described = schemas.Model.model_fields["unsure_score"].annotation
+    assert get_args(described) == get_args(UnsureScore)
 
 
 def test_every_operation_is_tested(gateway: GatewayProcess) -> None:

@@ -47,14 +47,13 @@ def build(num_classes: int, *, units: Sequence[int], width: float) -> ResNetV2:
     Raises:
         ValueError: an argument is out of range; the message names it.
     """
-    if num_classes < 1:
-        raise ValueError(f"num_classes is {num_classes}; at least 1 is needed")
-    if len(units) != 4 or min(units) < 1:
-        raise ValueError(f"units is {list(units)}; four numbers from 1 on are needed")
-    channels = 64 * width
-    if channels < 2 or channels % 2 != 0:
-        raise ValueError(f"width is {width}; 64 * width must be an even whole number from 2 on")
-    return ResNetV2(num_classes, units, int(channels))
+    if not _is_count(num_classes):
+        raise ValueError(f"num_classes is {num_classes!r}; a whole number from 1 on is needed")
+    if not isinstance(units, Sequence) or len(units) != 4 or not all(map(_is_count, units)):
+        raise ValueError(f"units is {units!r}; four whole numbers from 1 on are needed")
+    if not isinstance(width, int | float) or not 64 * width >= 2 or 64 * width % 2 != 0:
+        raise ValueError(f"width is {width!r}; 64 * width must be an even whole number from 2 on")
+    return ResNetV2(num_classes, units, int(64 * width))
 
 
 def fold(model: nn.Module) -> nn.Module:
@@ -74,11 +73,32 @@ def fold(model: nn.Module) -> nn.Module:
 
 
 def explained_layer(model: nn.Module) -> nn.Module:
-    """The layer whose output (N, channels, H/32, W/32) goes into the average pool.
-
-    Its cell (r, c) looks at pixel (32 r, 32 c) and around it, as handlers/explanations.py takes it.
-    """
+    """The layer whose output (N, channels, H/32, W/32) goes into the average pool."""
     return model.get_submodule("head.relu")
+
+
+def explained_cells(model: nn.Module) -> tuple[float, float]:
+    """The pixel that the first cell of the explained layer is centred on, and the step to the next.
+
+    Both axes have the same. Cell i is centred on pixel first + i * step, counted from 0. Kernels
+    are odd and padded by half of them, the root's pool too, so that no layer moves the centre from
+    pixel 0.
+    """
+    return 0.0, 32.0
+
+
+def backbone_and_head(model: nn.Module) -> tuple[nn.Module, nn.Module]:
+    """The model in two parts, which share its parameters.
+
+    Returns:
+        Backbone, photos -> pooled features (N, channels, 1, 1), and head, features -> logits, whose
+        parameters are just those that a checkpoint of other classes does not have.
+        head(backbone(x)) equals model(x). What is random while training is in the head.
+    """
+    root, body = (model.get_submodule(name) for name in ("root", "body"))
+    pooled = [model.get_submodule(f"head.{name}") for name in ("gn", "relu", "avg")]
+    head = nn.Sequential(model.get_submodule("head.conv"), nn.Flatten())
+    return nn.Sequential(root, body, *pooled), head
 
 
 class StdConv2d(nn.Conv2d):
@@ -172,6 +192,10 @@ def _group_norm(channels: int) -> nn.GroupNorm:
     the average pool of the head reads.
     """
     return nn.GroupNorm(math.gcd(32, channels // 2), channels)
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
 
 
 def _named(**layers: nn.Module) -> nn.Sequential:

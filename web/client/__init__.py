@@ -25,6 +25,7 @@ import httpx
 
 from web.client.answers import (
     Breed,
+    Cells,
     Classification,
     Explanation,
     Input,
@@ -56,6 +57,7 @@ __all__ = [
     "AsyncClient",
     "Breed",
     "CatbreedsError",
+    "Cells",
     "Classification",
     "Client",
     "Explanation",

@@ -26,6 +26,11 @@ def _take(data: Json, name: str, kind: type[T]) -> T:
     return value
 
 
+def _size(data: Json) -> tuple[int, int]:
+    height, width = map(int, data)
+    return height, width
+
+
 def _take_or_none(data: Json, name: str, kind: type[T]) -> T | None:
     return None if data[name] is None else _take(data, name, kind)
 
@@ -92,7 +97,7 @@ class Classification:
     """One photo's breeds, best first.
 
     Attributes:
-        unsure: whether the best probability lies below the model's threshold.
+        unsure: whether the model's score of the answer lies below its threshold.
     """
 
     model: str
@@ -120,18 +125,39 @@ class Classification:
 
 
 @dataclass(frozen=True)
+class Cells:
+    """Where the cells of a grid look, down as across, in pixels of the network's input.
+
+    Attributes:
+        first: what the first one is centred on, counted from 0; may lie between two pixels.
+        step: from the centre of one to that of the next.
+    """
+
+    first: float
+    step: float
+
+    @classmethod
+    def from_json(cls, data: Json) -> Self:
+        return cls(_take(data, "first", float), _take(data, "step", float))
+
+
+@dataclass(frozen=True)
 class Explanation:
     """What in a photo speaks for a class.
 
     Attributes:
         grid: rows of numbers, positive where the photo speaks for the class.
-        heatmap: the same as PNG with transparency, to lay over the photo.
+        cells: where they look; None where the model's archive is older than this.
+        input_size: (height, width) of the network's input in pixels; None as for `cells`.
+        heatmap: the grid at that size, as PNG with transparency, to lay over the photo.
     """
 
     model: str
     version: str
     class_: Breed
     grid: tuple[tuple[float, ...], ...]
+    cells: Cells | None
+    input_size: tuple[int, int] | None
     heatmap: bytes = field(repr=False)
 
     @classmethod
@@ -141,6 +167,8 @@ class Explanation:
             _take(data, "version", str),
             Breed.from_json(data["class"]),
             tuple(tuple(map(float, row)) for row in _take(data, "grid", list)),
+            None if data.get("cells") is None else Cells.from_json(data["cells"]),
+            None if data.get("input_size") is None else _size(data["input_size"]),
             base64.b64decode(_take(data, "heatmap", str), validate=True),
         )
 
@@ -160,21 +188,29 @@ class Input:
     @classmethod
     def from_json(cls, data: Json) -> Self:
         resize = data["resize"]
-        if type(resize) is not int:
-            height, width = map(int, resize)
-            resize = (height, width)
-        return cls(resize, _take_or_none(data, "crop", int))
+        return cls(
+            resize if type(resize) is int else _size(resize), _take_or_none(data, "crop", int)
+        )
 
 
 @dataclass(frozen=True)
 class Model:
-    """One model and what its card says; `default` is the version that answers by itself."""
+    """One model and what its card says.
+
+    Attributes:
+        default: the version that answers by itself.
+        unsure_score: what decides that an answer is unsure: "probability", the best one;
+            "max-logit", the largest logit; "energy", the log of the sum of the logits'
+            exponentials.
+        unsure_threshold: an answer whose score lies below it is unsure.
+    """
 
     name: str
     default: str
     versions: tuple[str, ...]
     classes: int
     input: Input
+    unsure_score: str
     unsure_threshold: float
     intended_use: str
     limitations: tuple[str, ...]
@@ -188,6 +224,7 @@ class Model:
             tuple(map(str, _take(data, "versions", list))),
             _take(data, "classes", int),
             Input.from_json(data["input"]),
+            _take({"unsure_score": "probability"} | data, "unsure_score", str),
             _take(data, "unsure_threshold", float),
             _take(data, "intended_use", str),
             tuple(map(str, _take(data, "limitations", list))),

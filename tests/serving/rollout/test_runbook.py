@@ -155,7 +155,7 @@ def test_canary(
 
 
 def test_two_at_once(operator: Operator, next_version: Path) -> None:
-    first = operator.start("deploy", str(next_version), "--watch", "5")
+    first = operator.start("deploy", str(next_version), "--watch", "10")
     operator.wait_until(lambda: "0.2" in operator.states())
     follow(operator, "Two at once", next_version.parent)
     assert first.wait() == 0

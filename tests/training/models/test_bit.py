@@ -1,13 +1,8 @@
 from __future__ import annotations
 
 import copy
-import importlib.util
 import json
 import re
-import shutil
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 import timm
@@ -221,51 +216,3 @@ def test_a_new_model_answers_zero_logits_and_learns() -> None:
         loss.backward()  # type: ignore[no-untyped-call]
         optimiser.step()
     assert model(x).argmax(dim=1).equal(labels)
-
-
-@pytest.mark.parametrize(
-    ("options", "named"),
-    [
-        ({"num_classes": 0, "units": [1, 1, 1, 1], "width": 1}, "num_classes is 0"),
-        ({"num_classes": 2, "units": [1, 1, 1], "width": 1}, r"units is \[1, 1, 1\]"),
-        ({"num_classes": 2, "units": [1, 1, 0, 1], "width": 1}, r"units is \[1, 1, 0, 1\]"),
-        ({"num_classes": 2, "units": [1, 1, 1, 1], "width": 0}, "width is 0"),
-        ({"num_classes": 2, "units": [1, 1, 1, 1], "width": -1}, "width is -1"),
-        ({"num_classes": 2, "units": [1, 1, 1, 1], "width": 0.3}, r"width is 0\.3"),
-        ({"num_classes": 2, "units": [1, 1, 1, 1], "width": float("nan")}, "width is nan"),
-    ],
-)
-def test_impossible_options_are_named(options: dict[str, object], named: str) -> None:
-    with pytest.raises(ValueError, match=named):
-        bit.build(**options)  # type: ignore[arg-type]
-
-
-def test_the_file_works_alone_as_in_an_archive(tmp_path: Path) -> None:
-    spec = importlib.util.find_spec("training.models.bit")
-    assert spec is not None
-    assert spec.origin is not None
-    shutil.copy(spec.origin, tmp_path / "architecture.py")
-    script = (
-        "import sys, architecture\n"
-        "architecture.fold(architecture.build(3, units=[1, 1, 1, 1], width=0.25))\n"
-        "print([name for name in sys.modules if name.split('.')[0] in ('training', 'handlers')])"
-    )
-    answer = subprocess.run(
-        [sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=True
-    )
-    assert answer.stdout.strip() == "[]"
-
-
-def test_a_cell_of_the_explained_layer_looks_at_its_corner() -> None:
-    """Where heat maps are laid: the middle of what moves cell (3, 3) is pixel (96, 96)."""
-    torch.manual_seed(0)
-    model = bit.build(67, **SMALL).eval()
-    seen: list[Tensor] = []
-    bit.explained_layer(model).register_forward_hook(lambda _m, _i, output: seen.append(output))
-    batch = torch.randn(1, 3, 224, 224, requires_grad=True)
-    model(batch)
-    (gradient,) = torch.autograd.grad(seen[0][0, :, 3, 3].sum(), batch)
-    weight = gradient[0].square().sum(0)
-    pixel = torch.arange(224.0)
-    middle = [(weight.sum(axis) * pixel).sum() / weight.sum() for axis in (1, 0)]
-    assert [float(each) for each in middle] == pytest.approx([96, 96], abs=5)

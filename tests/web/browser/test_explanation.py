@@ -34,6 +34,17 @@ GRIDS: list[tuple[list[list[float]], str]] = [
     ([[0, 0, 0], [1, 0, -2], [0, 0, 0]], "speaks against it lies mostly on the right (100%)."),
     ([[0, 5, 0]], "at the top (100%)"),
 ]
+# (the first cell's pixel, the step, the input's height and width, what is said of ONE)
+ONE = [[0, 0, 0, 0, 0], [0, 1, 0, 0, 0]]
+CELLS: list[tuple[float, float, list[int], str]] = [
+    (0, 32, [96, 192], "on the left"),
+    (0, 32, [98, 98], "at the top left"),
+    (21, 16, [107, 107], "in the centre"),
+    (21, 16, [128, 107], "at the top"),
+    (15.5, 32, [60, 300], "at the bottom left"),
+    (-40, 20, [90, 90], "at the top left"),
+    (60, 60, [90, 90], "at the bottom right"),
+]
 
 
 def ask_why(page: Page, what: Photo) -> Locator:
@@ -91,10 +102,25 @@ def test_where_the_map_lies(visit: Visit) -> None:
 def test_the_map_in_words(visit: Visit) -> None:
     page = visit()
     for grid, words in GRIDS:
-        told = page.evaluate(
-            """async (grid) => (await import("/static/js/placement.js")).told(grid, "it")""", grid
-        )
-        assert words in told
+        assert words in in_words(page, {"grid": grid}), "of an older archive"
+        height, width = 32 * len(grid), 32 * len(grid[0])
+        cells = {"cells": {"first": 0, "step": 32}, "input_size": [height, width]}
+        assert words in in_words(page, {"grid": grid, **cells})
+    for first, step, input_size, words in CELLS:
+        cells = {"cells": {"first": first, "step": step}, "input_size": input_size}
+        assert f"lies mostly {words} (100%)" in in_words(page, {"grid": ONE, **cells}), cells
+
+
+def in_words(page: Page, explanation: dict[str, Any]) -> str:
+    """What the page says of an explanation."""
+    told: str = page.evaluate(
+        """async (explanation) => {
+            const { told } = await import("/static/js/placement.js");
+            return told(explanation, "it");
+        }""",
+        explanation,
+    )
+    return told
 
 
 def test_each_of_the_five_breeds_can_be_explained(visit: Visit, siamese: Photo) -> None:

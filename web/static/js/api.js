@@ -5,10 +5,10 @@
  * @typedef {{model: string, version: string, predictions: Prediction[], unsure: boolean,
  *   timing_ms: {decode: number, inference: number}}} Answer
  * @typedef {{model: string, version: string, class: Prediction, grid: number[][],
- *   heatmap: string}} Explanation
+ *   cells?: {first: number, step: number}, input_size?: number[], heatmap: string}} Explanation
  * @typedef {{name: string, default: string, versions: string[], classes: number,
- *   input: {resize: number | number[], crop: number | null}, unsure_threshold: number,
- *   intended_use: string, limitations: string[]}} Model
+ *   input: {resize: number | number[], crop: number | null}, unsure_score: string,
+ *   unsure_threshold: number, intended_use: string, limitations: string[]}} Model
  * @typedef {{default: string | null, models: Model[], formats: string}} Models
  */
 

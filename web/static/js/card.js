@@ -107,7 +107,7 @@ export class Card {
     if (this.isRemoved) return;
     const { model, options } = models.chosen();
     this.#say("sending", "Sending…");
-    let sent = await downscaled(photo, model?.input ?? null);
+    let sent = await this.#toSend(photo, model);
     if (sent.size > MOST_BYTES) {
       throw new Problem("too-large", { words: `This file has ${size(photo.size)}.` });
     }
@@ -123,6 +123,19 @@ export class Card {
     this.#succeed(answer, options);
     const subject = { photo: sent, answer, model: models.named(answer.model), size: await this.#size };
     new ExplanationPanel(this.element, subject);
+  }
+
+  /**
+   * A smaller copy, where it can be told from its answer whether the photo itself has to be asked
+   * about. With other scores than the probability it cannot, as the answer does not have them; then
+   * only a photo that is too large to be sent is made smaller.
+   * @param {Blob} photo
+   * @param {import("./api.js").Model | null} model
+   */
+  async #toSend(photo, model) {
+    if (!model) return photo;
+    const isTold = model.unsure_score === "probability";
+    return isTold || photo.size > MOST_BYTES ? downscaled(photo, model.input) : photo;
   }
 
   /**
@@ -167,7 +180,8 @@ export class Card {
    * @param {Record<string, string>} options that were asked with
    */
   #succeed(answer, options) {
-    const { kind, headline, words } = verdict(answer);
+    const score = models.named(answer.model)?.unsure_score ?? "probability";
+    const { kind, headline, words } = verdict(answer, score);
     this.#say("done", headline);
     this.#find(".verdict p").textContent = words;
     this.element.dataset.verdict = kind;

@@ -44,7 +44,7 @@ export async function downscaled(photo, input) {
 /**
  * Whether a copy's answer hangs by so little that the photo itself has to be asked about.
  * @param {import("./api.js").Answer} answer
- * @param {number} unsureThreshold the model's
+ * @param {number} unsureThreshold of a model that goes by the best probability
  */
 export function hangsByLittle({ predictions: [best, second] }, unsureThreshold) {
   const steps = [second?.probability ?? 0, unsureThreshold];

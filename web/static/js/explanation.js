@@ -102,7 +102,7 @@ export class ExplanationPanel {
     }
     const cropped = box !== null && (box.width < 1 || box.height < 1);
     map.classList.toggle("cropped", cropped);
-    const words = told(explanation.grid, explanation.class.breed);
+    const words = told(explanation, explanation.class.breed);
     this.#words.textContent = cropped ? `${words} The model saw only what is framed.` : words;
     map.alt = `Heat map of ${explanation.class.breed}. ${words}`;
     map.hidden = false;

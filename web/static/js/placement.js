@@ -33,32 +33,40 @@ export function placement(width, height, { resize, crop }) {
 
 /**
  * Where most of what speaks for and against a breed lies.
- * @param {number[][]} grid rows from top to bottom; positive speaks for it
+ * @param {Pick<import("./api.js").Explanation, "grid" | "cells" | "input_size">} explanation `grid`
+ *   has rows from top to bottom; positive speaks for it
  * @param {string} breed
  */
-export function told(grid, breed) {
-  const most = places(grid, 1);
-  const against = places(grid, -1);
-  const first = most.length
+export function told({ grid, cells, input_size }, breed) {
+  // Archives that do not tell are of before there were other networks than those with such cells.
+  const { first, step } = cells ?? { first: 0, step: 32 };
+  const [height, width] = input_size ?? [step * grid.length, step * grid[0].length];
+  // Of pixel 0 the middle lies half a pixel from the edge.
+  const centre = (/** @type {number} */ at) => first + at * step + 0.5;
+  const regions = grid.map((row, r) => row.map((_, c) => region(centre(r) / height, centre(c) / width)));
+  const most = places(grid, regions, 1);
+  const against = places(grid, regions, -1);
+  const speaking = most.length
     ? `What speaks for ${breed} lies mostly ${most.join(" and ")}.`
     : `Nothing in the photo speaks for ${breed}.`;
-  return against.length ? `${first} What speaks against it lies mostly ${against.join(" and ")}.` : first;
+  return against.length
+    ? `${speaking} What speaks against it lies mostly ${against.join(" and ")}.`
+    : speaking;
 }
 
 /**
- * A cell looks at its upper left corner and around it: see `enlarged` of handlers/explanations.py.
- *
  * The one or two of nine regions with most of the values of that sign.
  * @param {number[][]} grid
+ * @param {string[][]} regions of its cells
  * @param {1 | -1} sign
  */
-function places(grid, sign) {
+function places(grid, regions, sign) {
   const sums = new Map();
   let total = 0;
   grid.forEach((row, r) =>
     row.forEach((value, c) => {
       if (value * sign <= 0) return;
-      const place = region(r / grid.length, c / row.length);
+      const place = regions[r][c];
       sums.set(place, (sums.get(place) ?? 0) + Math.abs(value));
       total += Math.abs(value);
     }),
@@ -69,10 +77,15 @@ function places(grid, sign) {
     .map(([place, sum]) => `${place} (${Math.round((100 * sum) / total)}%)`);
 }
 
-/** @param {number} down @param {number} across both in 0..1 */
+/** @param {number} down @param {number} across both in 0..1, or a little outside of the input */
 function region(down, across) {
-  const row = ROWS[Math.floor(down * 3)];
-  const column = COLUMNS[Math.floor(across * 3)];
+  const row = ROWS[third(down)];
+  const column = COLUMNS[third(across)];
   if (row === "middle") return column === "centre" ? "in the centre" : `on the ${column}`;
   return column === "centre" ? `at the ${row}` : `at the ${row} ${column}`;
+}
+
+/** @param {number} part */
+function third(part) {
+  return Math.min(Math.max(Math.floor(part * 3), 0), 2);
 }

@@ -11,9 +11,10 @@ const ALMOST_CERTAIN = 0.9;
 
 /**
  * @param {import("./api.js").Answer} answer
+ * @param {string} score what the model goes by to call an answer unsure
  * @returns {{kind: "sure" | "near" | "weak" | "none", headline: string, words: string}}
  */
-export function verdict({ predictions, unsure }) {
+export function verdict({ predictions, unsure }, score) {
   const [best] = predictions;
   const near = predictions.filter((each) => each.probability >= NEAR * best.probability);
   const names = near.map((each) => each.breed);
@@ -43,6 +44,10 @@ export function verdict({ predictions, unsure }) {
   return {
     kind: "weak",
     headline: `Perhaps ${best.breed}`,
-    words: `The model is unsure: it gives this breed only ${percent(best.probability)}.`,
+    words:
+      score === "probability"
+        ? `The model is unsure: it gives this breed only ${percent(best.probability)}.`
+        : // However probable: the other scores are low for what is unlike the photos of training.
+          "The model is unsure: this photo may be unlike those that it has learnt from.",
   };
 }

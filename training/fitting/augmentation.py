@@ -1,0 +1,82 @@
+"""How a photo varies from epoch to epoch; torchvision's transforms, put together by the recipe."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from PIL import Image
+from torchvision.transforms import v2
+
+from handlers.preprocessing import Preprocessing
+from training.spec import AugmentationSpec, NoCrop, RandomCrop
+
+_MODES = {
+    "bilinear": v2.InterpolationMode.BILINEAR,
+    "bicubic": v2.InterpolationMode.BICUBIC,
+}
+_TRIVIAL_BINS = 31
+
+Crop = Callable[[Image.Image], Image.Image]
+
+
+class Augmentation:
+    """An upright RGB photo -> an RGB image of the input's size, other at each seed."""
+
+    def __init__(self, spec: AugmentationSpec, preprocessing: Preprocessing) -> None:
+        """Put the transforms together; `preprocessing` decides size and interpolation."""
+        self._crop = _crop(spec, preprocessing)
+        self._vary = v2.Compose(_transforms(spec, preprocessing.size) or [v2.Identity()])
+
+    def __call__(self, photo: Image.Image, seed: int) -> Image.Image:
+        """The photo's view of that seed, the same on every machine."""
+        return self.vary(self._seeded(self._crop, photo, seed), seed)
+
+    def vary(self, shown: Image.Image, seed: int) -> Image.Image:
+        """The same from a photo that evaluation's resize and crop have been done to."""
+        # Another seed than the crop's, or both would draw the same numbers.
+        return self._seeded(self._vary, shown, seed + 1)
+
+    @staticmethod
+    def _seeded(change: Crop, image: Image.Image, seed: int) -> Image.Image:
+        # torchvision draws from torch's global generator, which is put back: the caller may be
+        # the process that trains.
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            return change(image)
+
+
+def _crop(spec: AugmentationSpec, preprocessing: Preprocessing) -> Crop:
+    mode, size = _MODES[preprocessing.interpolation], list(preprocessing.size)
+    crop = spec.crop
+    if isinstance(crop, NoCrop):
+        return preprocessing.resized
+    if isinstance(crop, RandomCrop):
+        both: Crop = v2.Compose([v2.Resize(list(crop.resize), mode), v2.RandomCrop(size)])
+        return both
+    ratio = (1 / crop.ratio, crop.ratio)
+    window: Crop = v2.RandomResizedCrop(size, (crop.area, 1.0), ratio, mode)
+    return window
+
+
+def _transforms(spec: AugmentationSpec, size: tuple[int, int]) -> list[v2.Transform]:
+    chosen: list[v2.Transform] = []
+    if spec.rotation or spec.shear or spec.zoom or spec.translate:
+        chosen.append(
+            v2.RandomAffine(
+                spec.rotation,
+                (spec.translate, spec.translate),
+                (1 - spec.zoom, 1 + spec.zoom),
+                spec.shear or None,
+                v2.InterpolationMode.BILINEAR,
+            )
+        )
+    if spec.shift:
+        chosen.append(v2.RandomCrop(list(size), spec.shift, padding_mode="edge"))
+    if spec.flip:
+        chosen.append(v2.RandomHorizontalFlip())
+    if spec.brightness or spec.contrast or spec.colour:
+        chosen.append(v2.ColorJitter(spec.brightness, spec.contrast, spec.colour))
+    if spec.trivial_augment:
+        chosen.append(v2.TrivialAugmentWide(_TRIVIAL_BINS))
+    return chosen

@@ -1,0 +1,93 @@
+"""What training says while it runs: a bar, a line an evaluation, and curves for a tracker."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from accelerate import Accelerator
+
+from training.progress import progress_bar
+
+
+class Journal:
+    """`metrics.jsonl`, the progress bar and the tracker; of the main process only.
+
+    Each line of the file has the `step` (of all phases), the phase, the mean training loss since
+    the line before, the learning rate, photos a second, and the validation figures.
+    """
+
+    def __init__(self, file: Path, accelerator: Accelerator, photos: int) -> None:
+        """`photos`: how many go through the network in all, for the bar."""
+        self._file, self._accelerator = file, accelerator
+        self._progress = progress_bar()
+        self._task = self._progress.add_task("training", total=photos)
+        self._since, self._seen = time.monotonic(), 0
+
+    def __enter__(self) -> Self:
+        if self._accelerator.is_main_process:
+            self._progress.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._progress.stop()
+
+    def go_on(self, total: int, photos: int) -> None:
+        """Begin after so many steps; lines of later ones, of a run that was killed, go."""
+        self._progress.update(self._task, completed=photos)
+        if not self._accelerator.is_main_process or not self._file.exists():
+            return
+        lines = self._file.read_text().splitlines(keepends=True)
+        kept = [line for line in lines if _step_of(line) <= total]
+        partial = self._file.with_name(f"{self._file.name}.partial")
+        partial.write_text("".join(kept))
+        partial.replace(self._file)
+
+    def step(self, total: int, loss: float, learning_rate: float, photos: int) -> None:
+        """After each step: the mean loss of its photos."""
+        self._seen += photos
+        self._progress.advance(self._task, photos)
+        self._accelerator.log({"loss": loss, "learning_rate": learning_rate}, step=total)
+
+    def evaluated(
+        self, total: int, phase: int, epoch: float, loss: float, learning_rate: float,
+        figures: dict[str, float],
+    ) -> None:  # fmt: skip
+        """After each evaluation."""
+        rate = self._seen / max(time.monotonic() - self._since, 1e-9)
+        self._since, self._seen = time.monotonic(), 0
+        best = ", ".join(f"{name} {value:.3f}" for name, value in figures.items())
+        self._progress.update(self._task, note=f"loss {loss:.3f}, {best}")
+        self._accelerator.log({f"validation_{k}": v for k, v in figures.items()}, step=total)
+        if not self._accelerator.is_main_process:
+            return
+        line: dict[str, Any] = {
+            "step": total,
+            "phase": phase,
+            "epoch": round(epoch, 3),
+            "loss": loss,
+            "learning_rate": learning_rate,
+            "photos_per_s": round(rate, 1),
+            "validation": figures,
+        }
+        with self._file.open("a") as file:
+            file.write(json.dumps(line) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+
+
+def _step_of(line: str) -> float:
+    try:
+        return float(json.loads(line)["step"])
+    # The last line of a process that was killed.
+    except (ValueError, KeyError, TypeError):
+        return float("inf")

@@ -1,0 +1,158 @@
+"""Photos as uint8 tensors: decoded, shown in one of their views, and loaded ahead of the network.
+
+Nothing here grows with the number of photos but the list of their paths.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from handlers.config import Limits
+from handlers.images import decode_image
+from handlers.preprocessing import Preprocessing
+from handlers.problems import Problem
+from training.data.dataset import DatasetError, Photo
+from training.fitting.augmentation import Augmentation
+from training.progress import progress_bar
+
+# Number of a photo and of its view. View 0 is what evaluation sees; view n > 0 the n-th augmented.
+Key = tuple[int, int]
+
+_AHEAD = 4
+
+
+class Photos(Dataset[Tensor]):
+    """uint8 (3, height, width), by key."""
+
+    def __init__(
+        self,
+        folder: Path,
+        photos: Sequence[Photo],
+        preprocessing: Preprocessing,
+        augmentation: Augmentation | None = None,
+        seed: int = 0,
+    ) -> None:
+        """Take photos below `folder`; without an augmentation there is view 0 alone."""
+        self.labels = np.array([photo.label for photo in photos], dtype=np.int64)
+        self._folder = folder
+        self._paths = [photo.path for photo in photos]
+        self._preprocessing = preprocessing
+        self._augmentation = augmentation
+        self._seed = seed
+        self._cache: np.memmap[tuple[int, ...], np.dtype[np.uint8]] | None = None
+
+    def __len__(self) -> int:
+        return len(self._paths)
+
+    def __getitem__(self, key: Key) -> Tensor:
+        """One view.
+
+        Raises:
+            DatasetError: the file is gone or does not decode (any more).
+        """
+        index, view = key
+        if self._cache is not None:
+            image = Image.fromarray(np.asarray(self._cache[index]))
+        else:
+            image = self._decoded(index)
+        if self._augmentation is not None and view:
+            # numpy mixes the three, so that no two views of any photos share their numbers.
+            seed = int(np.random.SeedSequence((self._seed, index, view)).generate_state(1)[0])
+            vary = self._augmentation if self._cache is None else self._augmentation.vary
+            image = vary(image, seed)
+        elif self._cache is None:
+            image = self._preprocessing.resized(image)
+        return torch.from_numpy(np.array(image).transpose(2, 0, 1))
+
+    def cache(self, file: Path, note: str = "decoding") -> None:
+        """Decode all photos once, into `file`; one that is complete is taken as it is.
+
+        Raises:
+            DatasetError: a file does not decode.
+            OSError: the disk is full.
+        """
+        shape = (len(self), *self._preprocessing.size, 3)
+        if not file.exists():
+            partial = file.with_name(f"{file.name}.partial")
+            partial.unlink(missing_ok=True)
+            cache = np.memmap(partial, np.uint8, "w+", shape=shape)
+            # Room is taken now: a write beyond a full disk would kill the process (SIGBUS).
+            with partial.open("r+b") as whole:
+                os.posix_fallocate(whole.fileno(), 0, int(np.prod(shape)))
+            done = 0
+            for batch in each(self, [(index, 0) for index in range(len(self))], 64, note):
+                cache[done : done + len(batch)] = batch.permute(0, 2, 3, 1).numpy()
+                done += len(batch)
+            cache.flush()
+            partial.replace(file)
+        self._cache = np.memmap(file, np.uint8, "r", shape=shape)
+
+    def _decoded(self, index: int) -> Image.Image:
+        path = self._paths[index]
+        try:
+            return decode_image((self._folder / path).read_bytes(), Limits())
+        except Problem as problem:
+            raise DatasetError(f"{path}: {problem.detail}") from None
+        except OSError as error:
+            raise DatasetError(f"{path}: {error.strerror}") from None
+
+
+def load(photos: Dataset[Tensor], batches: Iterable[list[Key]]) -> Iterator[Tensor]:
+    """Batches of photos, uint8 (n, 3, height, width), some of them ahead of their use.
+
+    Raises:
+        DatasetError: as of `Photos`.
+    """
+    # A machine's cores decode while the network waits for a GPU, or share the cores with it.
+    workers = min(8, len(os.sched_getaffinity(0)))
+    loader = DataLoader(
+        photos,
+        batch_sampler=batches,
+        num_workers=workers,
+        prefetch_factor=_AHEAD,
+        pin_memory=torch.cuda.is_available(),
+        worker_init_fn=_prepare_worker,
+    )
+    try:
+        yield from loader
+    except DatasetError as error:
+        # DataLoader puts the traceback of its worker before our one line.
+        raise DatasetError(str(error).rpartition("DatasetError: ")[2].strip()) from None
+
+
+def each(photos: Dataset[Tensor], keys: list[Key], batch_size: int, note: str) -> Iterator[Tensor]:
+    """All of `keys` in order, with a progress bar."""
+    chunks = [keys[i : i + batch_size] for i in range(0, len(keys), batch_size)]
+    with progress_bar() as progress:
+        task = progress.add_task(note, total=len(keys))
+        for batch in load(photos, chunks):
+            yield batch
+            progress.advance(task, len(batch))
+
+
+def normaliser(preprocessing: Preprocessing, device: torch.device) -> Callable[[Tensor], Tensor]:
+    """uint8 (n, 3, h, w) -> what `preprocessing` gives for these pixels, channels last, there."""
+    mean = torch.tensor(preprocessing.mean, device=device).view(1, 3, 1, 1)
+    std = torch.tensor(preprocessing.std, device=device).view(1, 3, 1, 1)
+
+    def normalised(batch: Tensor) -> Tensor:
+        values = batch.to(device, non_blocking=True).float() / 255
+        return ((values - mean) / std).to(memory_format=torch.channels_last)
+
+    return normalised
+
+
+def _prepare_worker(_worker: int) -> None:
+    torch.set_num_threads(1)
+    # Ctrl-C reaches all processes of a terminal; the one that trains decides what happens then.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)

@@ -1,0 +1,21 @@
+"""What the tables of a recipe have in common."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from annotated_types import Ge, Gt, Lt
+from pydantic import BaseModel, ConfigDict
+
+Fraction = Annotated[float, Ge(0), Lt(1)]
+Share = Annotated[float, Gt(0), Lt(1)]
+Count = Annotated[int, Gt(0)]
+Seed = Annotated[int, Ge(0)]
+Positive = Annotated[float, Gt(0)]
+NotNegative = Annotated[float, Ge(0)]
+
+
+class Strict(BaseModel):
+    """Frozen; an unknown key and a wrong type are refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)

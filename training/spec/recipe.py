@@ -1,0 +1,142 @@
+"""The whole of a recipe."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, Self
+
+from annotated_types import Ge, MinLen
+from pydantic import Field, StringConstraints, model_validator
+
+from handlers.preprocessing import Preprocessing
+from training.data.layouts import LayoutName
+from training.models import ArchitectureName
+from training.run_folder import MODEL_NAME
+from training.spec.augmentation import AugmentationSpec, NoCrop, RandomCrop
+from training.spec.base import Count, Fraction, NotNegative, Seed, Share, Strict
+from training.spec.phase import PhaseSpec
+
+Metric = Literal["top1", "top5", "balanced_accuracy", "loss"]
+
+
+class ArchitectureSpec(Strict):
+    """A module of `training.models`, the arguments of its `build`, and where weights come from.
+
+    Attributes:
+        weights: a file of `training.weights` that everything but the head is loaded from;
+            "none": random, as `build` leaves them.
+    """
+
+    file: ArchitectureName
+    options: dict[str, Any] = Field(default_factory=dict)
+    weights: str = "none"
+
+
+class DataSpec(Strict):
+    """How photos are found and split.
+
+    Attributes:
+        validation: share of each class that decides on checkpoint, temperature and threshold.
+        test: share of each class that nothing is decided on; a layout with a test set of its own
+            ignores it. 0: figures are those of the validation photos, and say so.
+        seed: of the split.
+    """
+
+    layout: LayoutName
+    validation: Share
+    test: Fraction
+    seed: Seed
+
+    @model_validator(mode="after")
+    def _leaves_some(self) -> Self:
+        if self.validation + self.test >= 1:
+            raise ValueError("validation and test together must be less than 1")
+        return self
+
+
+class TrainingSpec(Strict):
+    """The optimisation.
+
+    Attributes:
+        batch_size: photos in one step, of all processes together.
+        micro_batch: photos that one process takes at once; gradients add up to `batch_size`.
+        precision: "auto": bfloat16 on a GPU that has it, else float32.
+        imbalance: "balanced-sampling": each class is drawn as often; "logit-adjustment": Menon et
+            al. 2021, https://arxiv.org/abs/2007.07314, the log of a class's share is added to its
+            logit while training.
+        label_smoothing: Szegedy et al. 2016, https://arxiv.org/abs/1512.00567.
+        metric: of the validation photos; the best checkpoint by it is kept.
+        evaluate_every: steps; 0: once an epoch.
+        early_stop: evaluations without a better one after which a phase ends; 0: never.
+        clip_norm: gradients are scaled down to this norm; 0: never.
+        checkpoint_minutes: at least so often all is saved that `--resume` needs; 0: each step.
+        cache_photos: keep each photo as evaluation sees it in a file, so that it is decoded once;
+            only where nothing but the evaluation's own crop is shown.
+        seed: of initialisation, order and augmentation.
+    """
+
+    batch_size: Count
+    micro_batch: Count
+    precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    imbalance: Literal["none", "balanced-sampling", "logit-adjustment"] = "none"
+    label_smoothing: Fraction = 0.0
+    metric: Metric = "top1"
+    evaluate_every: Annotated[int, Ge(0)] = 0
+    early_stop: Annotated[int, Ge(0)] = 0
+    clip_norm: NotNegative = 0.0
+    checkpoint_minutes: NotNegative = 5.0
+    cache_photos: bool = False
+    seed: Seed
+    phases: Annotated[list[PhaseSpec], MinLen(1)]
+
+
+class CardSpec(Strict):
+    """What the model card says in words, and what `unsure` stands for.
+
+    Attributes:
+        unsure_score: what decides that an answer is unsure, see `handlers.predictions`.
+        sure_precision: of the validation answers that are not called unsure, at least this share
+            is right.
+    """
+
+    unsure_score: Literal["probability", "max-logit", "energy"]
+    sure_precision: Share
+    intended_use: str
+    limitations: list[str]
+    licence_notes: list[str]
+
+
+class Recipe(Strict):
+    """See the comments in `training/recipes/*.toml`.
+
+    Attributes:
+        name: what the model is called when it is served.
+        summary: one line for `catbreeds recipes`.
+    """
+
+    name: Annotated[str, StringConstraints(pattern=MODEL_NAME)]
+    summary: str
+    architecture: ArchitectureSpec
+    preprocessing: dict[str, Any]
+    data: DataSpec
+    augmentation: AugmentationSpec
+    training: TrainingSpec
+    card: CardSpec
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        self.build_preprocessing()
+        if self.training.cache_photos and not isinstance(self.augmentation.crop, NoCrop):
+            raise ValueError("training.cache_photos needs augmentation.crop of the kind none")
+        crop = self.augmentation.crop
+        height, width = self.build_preprocessing().size
+        if isinstance(crop, RandomCrop) and (crop.resize[0] < height or crop.resize[1] < width):
+            raise ValueError(
+                f"augmentation.crop.resize = {list(crop.resize)}: at least the input's "
+                f"[{height}, {width}] is allowed"
+            )
+        return self
+
+    def build_preprocessing(self) -> Preprocessing:
+        """Photo -> input tensor, as evaluation and the worker do it."""
+        # TOML has no null: a recipe without the key does not crop.
+        return Preprocessing.from_dict({"crop": None, **self.preprocessing})
