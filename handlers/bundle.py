@@ -168,7 +168,10 @@ def _check_card(card: dict[str, Any], classes: int) -> None:
         problem = f"temperature: {temperature!r} is not allowed; a positive number is"
     elif score not in get_args(UnsureScore):
         problem = f"unsure_score: {score!r} is not allowed; one of {get_args(UnsureScore)} is"
-    elif score == "probability" and not (_is_number(threshold) and 0 <= threshold <= 1):
+    # The next number after 1 means: unsure of everything.
+    elif score == "probability" and not (
+        _is_number(threshold) and 0 <= threshold <= math.nextafter(1, 2)
+    ):
         problem = f"unsure_threshold: {threshold!r} is not allowed; 0 to 1 is"
     elif not _is_number(threshold) or not math.isfinite(threshold):
         problem = f"unsure_threshold: {threshold!r} is not allowed; a finite number is"

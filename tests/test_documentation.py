@@ -15,6 +15,7 @@ import sys
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import typer.main
@@ -36,7 +37,8 @@ from tests.serving.rollout.operator import QUICK, Operator
 from tests.serving.serve_process import ServeProcess
 from tests.web.gateway_process import GatewayProcess
 from training.archive import DEFAULT_MODEL_CONFIG, archive, model_card
-from training.recipe import recipe_names
+from training.data.layouts import LayoutName
+from training.recipe import load_recipe, recipe_names
 from training.run_folder import read_run
 from web.observe import Metrics as WebMetrics
 from web.settings import PREFIX, Settings
@@ -221,7 +223,19 @@ def test_the_model_card_has_the_documented_keys(demo_run: Path) -> None:
 
 
 def test_every_recipe_is_documented() -> None:
-    assert [name for name, _ in _table("docs/training.md", "Recipe")] == recipe_names()
+    documented = _table("docs/training.md", "Recipe")
+    assert sorted(row[0] for row in documented) == recipe_names()
+    for name, _classes, _network, size, begins in documented:
+        recipe = load_recipe(name)
+        assert size == f"{recipe.build_preprocessing().size[0]} px"
+        weights = recipe.architecture.weights
+        expected = {"none": "random weights", "BiT-M-R50x1.npz": weights}
+        assert begins == expected.get(weights, "torchvision's, ImageNet")
+
+
+def test_every_layout_is_documented() -> None:
+    documented = [row[0] for row in _table("docs/training.md", "Layout")]
+    assert sorted(documented) == sorted(get_args(LayoutName))
 
 
 def test_archive_and_run_folder_hold_the_documented_entries(
@@ -230,7 +244,8 @@ def test_archive_and_run_folder_hold_the_documented_entries(
     files, entries = _table("docs/training.md", "File"), _table("docs/training.md", "Entry")
     for name, _ in files:
         assert list(demo_run.glob(name)), name
-    present = {path.name for path in demo_run.iterdir()}
+    # TensorBoard's, where whoever trained it did not turn that off.
+    present = {path.name for path in demo_run.iterdir()} - {"tracking"}
     assert present == {name.partition("/")[0] for name, _ in files}
     with zipfile.ZipFile(model_store / f"{DEMO}-0.1.mar") as packed:
         top = {re.sub(r"^(handlers|golden)/.*", r"\1/", name) for name in packed.namelist()}
@@ -320,13 +335,15 @@ def test_commands_exist(page: Path) -> None:
         words = shlex.split(line, comments=True) if line.startswith("catbreeds ") else ["", "-"]
         if not words[1].startswith("-"):
             # Refuses unknown options and missing or surplus arguments; runs nothing.
-            _command(words[1]).make_context(words[1], words[2:])
+            command, rest = _command(words[1:])
+            command.make_context(words[1], rest)
     for text_line in [*lines, *_code_spans(text)]:
         match text_line.split():
             case ["make", target, *_]:
                 assert target in targets
-            case ["catbreeds", name, *words] if not name.startswith("-"):
-                known = {option for parameter in _command(name).params for option in parameter.opts}
+            case ["catbreeds", *words] if words and not words[0].startswith("-"):
+                command, _ = _command(words)
+                known = {option for parameter in command.params for option in parameter.opts}
                 assert {word for word in words if word.startswith("--")} <= known, text_line
 
 
@@ -354,12 +371,14 @@ def test_the_commands_of_the_readme_do_what_they_say(
     service: Service,
     operator: Operator,
     original_files: tuple[Path, Path],
+    demo_data: Path,
     demo_run: Path,
     cat_photo: bytes,
     tmp_path: Path,
 ) -> None:
     state, names = original_files
     (tmp_path / "build" / "demo").mkdir(parents=True)
+    (tmp_path / "build" / "demo" / "data").symlink_to(demo_data)
     (tmp_path / "build" / "demo" / "run").symlink_to(demo_run)
     (tmp_path / "cats_model_state").symlink_to(state)
     (tmp_path / "cat_model_class_names").symlink_to(names)
@@ -396,6 +415,10 @@ def test_the_commands_of_the_readme_do_what_they_say(
     assert (tmp_path / "cats" / "cat-breeds-1.0.mar").exists()
     assert "0.2      default" in printed["catbreeds models"]
     assert printed["catbreeds rollback"] == "cat-breeds 0.1 answers now, not 0.2\n"
+    recipes = [line.split()[0] for line in printed["catbreeds recipes"].splitlines()]
+    assert recipes == recipe_names()
+    assert (tmp_path / "check.png").stat().st_size > 10_000
+    assert "evaluation.html" in next(shown for line, shown in printed.items() if "evaluate" in line)
     (verified,) = [shown for line, shown in printed.items() if "verify" in line]
     assert verified.strip().endswith("entries, OK")
     assert len(list(tmp_path.glob("build/unseen/images/*/*.jpg"))) == 67
@@ -406,9 +429,12 @@ def test_the_commands_of_the_readme_do_what_they_say(
     assert [len(each["predictions"]) for each in answers] == [3, 3]
 
 
-def _command(name: str) -> TyperCommand:
-    group = typer.main.get_command(app)
-    assert isinstance(group, TyperGroup)
-    command = group.commands.get(name)
-    assert isinstance(command, TyperCommand), f"catbreeds {name} does not exist"
-    return command
+def _command(words: list[str]) -> tuple[TyperCommand | TyperGroup, list[str]]:
+    """The command that the words begin with, and the words behind its name."""
+    found = typer.main.get_command(app)
+    while isinstance(found, TyperGroup) and words and words[0] in found.commands:
+        found = found.commands[words[0]]
+        words = words[1:]
+    assert isinstance(found, TyperCommand | TyperGroup)
+    assert found.name != "root", f"catbreeds {words[0]} does not exist"
+    return found, words

@@ -6,6 +6,7 @@ import hashlib
 import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -46,7 +47,7 @@ class Prepared:
         """The module of `training.models`."""
         return importlib.import_module(f"training.models.{self.recipe.architecture.file}")
 
-    @property
+    @cached_property
     def identity(self) -> dict[str, str]:
         """What a checkpoint must have been made with, to go on from it."""
         return {
@@ -107,6 +108,10 @@ def prepare(recipe: Recipe, folder: Path, weights: str | None) -> Prepared:
     """
     check_network(recipe)
     spec = recipe.data
+    wanted = weights or recipe.architecture.weights
+    path = None
+    if wanted != "none":
+        path = Path(wanted) if weights else fetch(wanted)
     dataset = read_dataset(spec.layout, folder)
     scanned = scan(dataset)
     parts = split(dataset, scanned, spec.validation, spec.test, spec.seed)
@@ -116,9 +121,6 @@ def prepare(recipe: Recipe, folder: Path, weights: str | None) -> Prepared:
                 f"{folder}: no photo is left for {name}; of {len(dataset.photos)} photos "
                 f"{len(scanned.undecodable)} do not decode; `catbreeds data check` tells more"
             )
-    wanted = weights or recipe.architecture.weights
-    given = Path(wanted) if weights and weights != "none" else None
-    path = given or (None if wanted == "none" else fetch(wanted))
     data = {
         "layout": spec.layout,
         "validation": spec.validation,

@@ -47,7 +47,8 @@ def _augmentation(recipe: Recipe) -> str:
     elif isinstance(spec.crop, RandomCrop):
         parts = [f"random crop of {spec.crop.resize[1]} x {spec.crop.resize[0]}"]
     else:
-        parts = [f"random window of {spec.crop.area:.0%} to 100% of the photo"]
+        at = f" at {spec.crop.size[1]} x {spec.crop.size[0]}" if spec.crop.size else ""
+        parts = [f"random window of {spec.crop.area:.0%} to 100% of the photo{at}"]
     for name in ("shift", "rotation", "shear", "zoom", "translate"):
         if value := getattr(spec, name):
             parts.append(f"{name} up to {value:g}")

@@ -14,11 +14,14 @@ of a convolution.
 from __future__ import annotations
 
 import dataclasses
+import fcntl
 import importlib
 import json
+import os
 import re
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -34,7 +37,9 @@ from handlers.config import Limits
 from handlers.images import decode_image
 from handlers.preprocessing import Preprocessing
 
+_LOCK = ".training.lock"
 _UNFINISHED = {
+    _LOCK,
     "checkpoint",
     "classes.json",
     "golden",
@@ -104,6 +109,33 @@ def build_model(run: Run) -> nn.Module:
     """A freshly initialised model of the run's architecture, in evaluation mode."""
     model: nn.Module = architecture(run).build(len(run.classes), **run.architecture_options)
     return model.eval()
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """While one training is at work in a run folder, no other is; processes of one count as one.
+
+    Raises:
+        RunError: another is at work there.
+    """
+    if os.environ.get("RANK", "0") != "0":
+        yield
+        return
+    made = not folder.exists()
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = folder / _LOCK
+    with lock.open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise RunError(f"{folder}: another training is at work there") from None
+        try:
+            yield
+        finally:
+            lock.unlink(missing_ok=True)
+            # What was refused at once leaves nothing behind.
+            if made and not any(folder.iterdir()):
+                folder.rmdir()
 
 
 def check_no_run(folder: Path) -> None:

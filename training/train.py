@@ -33,9 +33,10 @@ from training.fitting.source import PhotoSource
 from training.fitting.steps import Surroundings
 from training.fitting.tracking import make_accelerator, start_tracking
 from training.fitting.validation import figures, logits_of
+from training.memory import keep_memory
 from training.prepare import Prepared, prepare
 from training.recipe import load_recipe
-from training.run_folder import Run, check_no_run, write_run
+from training.run_folder import Run, alone, check_no_run, write_run
 
 
 def train(
@@ -63,7 +64,21 @@ def train(
         TrackingError: no such tracker.
         TrainingError, Interrupted: see there; `resume` goes on.
     """
+    keep_memory()
     check_no_run(out)
+    with alone(out):
+        return _train(recipe_name, data, out, changes, weights, resume, tracker)
+
+
+def _train(
+    recipe_name: str,
+    data: Path,
+    out: Path,
+    changes: Sequence[str],
+    weights: str | None,
+    resume: bool,
+    tracker: str,
+) -> Run:
     recipe = load_recipe(recipe_name, changes)
     checkpoints = Checkpoints(out)
     if checkpoints and not resume:
@@ -71,8 +86,8 @@ def train(
             f"{out}: holds an interrupted run; go on with --resume, or remove the folder"
         )
     accelerator = make_accelerator(recipe.training, tracker, out)
-    # The first process downloads and scans, the others find in the caches what it has left there.
-    with accelerator.main_process_first():
+    # The first process of each machine downloads and scans, the others find it in the caches.
+    with accelerator.local_main_process_first():
         prepared = prepare(recipe, data, weights)
     checkpoint = checkpoints.load(prepared.identity) if checkpoints else None
     model = prepared.build()
@@ -156,7 +171,8 @@ def judge(
 
 def _scratch(out: Path, prepared: Prepared, accelerator: Accelerator) -> Path:
     """Where photos and features are kept meanwhile; those of another training go."""
-    folder = out / f"scratch-{prepared.identity['recipe'][:8]}{prepared.identity['split'][:8]}"
+    identity = "".join(each[:8] for each in prepared.identity.values())
+    folder = out / f"scratch-{identity}"
     with accelerator.main_process_first():
         if accelerator.is_main_process:
             for other in out.glob("scratch-*"):

@@ -21,16 +21,9 @@ _WHOLE_CLASSES = ("gatto", "cane")
 
 @dataclass(frozen=True)
 class Trained:
-    """A recipe's run and archive.
+    """A recipe's run and archive; `data` is the folder of the photos."""
 
-    Attributes:
-        folder: the run's.
-        data: folder of the photos.
-    """
-
-    recipe: str
     run: Run
-    folder: Path
     archive: Path
     version: str
     data: Path
@@ -79,4 +72,4 @@ def pack(recipe: str, folder: Path, store: Path) -> Trained:
     run = train_shortly(recipe, folder)
     version = f"1.{len(list(store.glob(f'{run.name}-1.*.mar')))}"
     made = archive(folder / "run", version, store)
-    return Trained(recipe, run, folder / "run", made, version, folder / "data")
+    return Trained(run, made, version, folder / "data")

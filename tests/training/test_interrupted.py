@@ -18,7 +18,7 @@ import torch
 
 from tests.serving.serve_process import CATBREEDS
 from tests.training.small_sets import write_small_set
-from tests.training.tiny import PHOTOS, write_tiny
+from tests.training.tiny import ALONE, PHOTOS, TOGETHER, write_tiny
 from training.fitting.checkpoint import Checkpoints, Position
 
 # Long enough for a signal to find it at work.
@@ -97,7 +97,10 @@ def undisturbed(
 ) -> tuple[bytes, list[dict[str, Any]]]:
     run = tmp_path_factory.mktemp("undisturbed") / "run"
     assert Training(recipe, data, run).end()[0] == 0
-    return result(run)
+    weights, lines = result(run)
+    # Else the weights would say nothing of what comes after the head's phase.
+    assert min(lines, key=lambda line: line["validation"]["loss"])["step"] > 20
+    return weights, lines
 
 
 def test_killed_at_any_moment_it_goes_on_to_the_same_weights(
@@ -116,14 +119,34 @@ def test_killed_at_any_moment_it_goes_on_to_the_same_weights(
     assert result(run) == undisturbed
 
 
-def test_ctrl_c_saves_and_says_how_to_go_on(
-    recipe: str, data: Path, undisturbed: tuple[bytes, list[dict[str, Any]]], tmp_path: Path
+def test_statistics_of_batches_and_dropout_go_on_as_well(
+    recipe: str, data: Path, tmp_path: Path
+) -> None:
+    """What was measured on the way tells: it depends on the statistics of all steps before."""
+    options = [word for change in TOGETHER for word in ("--set", change)]
+    options += ["--set", "training.phases.1.epochs=10"]
+    assert Training(recipe, data, tmp_path / "whole", *options).end() == (0, "")
+    training = Training(recipe, data, tmp_path / "run", *options)
+    training.wait_for_step(1, 10)
+    training.signal(signal.SIGKILL)
+    training.end()
+    assert Training(recipe, data, tmp_path / "run", "--resume", *options).end() == (0, "")
+    assert result(tmp_path / "run") == result(tmp_path / "whole")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_to_all_processes_saves_and_says_how_to_go_on(
+    recipe: str,
+    data: Path,
+    undisturbed: tuple[bytes, list[dict[str, Any]]],
+    tmp_path: Path,
+    number: signal.Signals,
 ) -> None:
     # Only what the signal saves is there to go on from.
     rarely = ("--set", "training.checkpoint_minutes=60")
     training = Training(recipe, data, tmp_path / "run", *rarely)
     training.wait_for_step(0, 3)
-    training.signal(signal.SIGINT)
+    training.signal(number)
     code, errors = training.end()
     assert code == 130
     assert "all is saved" in errors
@@ -191,7 +214,8 @@ def test_two_processes_learn_what_one_does_with_the_same_batches(
     recipe: str, data: Path, tmp_path: Path
 ) -> None:
     """The same loss at every evaluation but for rounding, and weights that answer alike."""
-    options = ("--set", "training.phases.1.epochs=4", "--tracker", "none")
+    options = ["--set", "training.phases.1.epochs=4", "--tracker", "none"]
+    options += [word for change in ALONE for word in ("--set", change)]
     runs = {1: tmp_path / "one", 2: tmp_path / "two"}
     for processes, run in runs.items():
         subprocess.run(
@@ -207,6 +231,7 @@ def test_two_processes_learn_what_one_does_with_the_same_batches(
         )
     (_, one), (_, two) = (result(run) for run in runs.values())
     assert [line["step"] for line in one] == [line["step"] for line in two]
+    assert min(one, key=lambda line: line["validation"]["loss"])["phase"] == 1
     for ours, theirs in zip(one, two, strict=True):
         assert theirs["loss"] == pytest.approx(ours["loss"], rel=1e-3)
         assert theirs["validation"]["loss"] == pytest.approx(ours["validation"]["loss"], rel=1e-2)

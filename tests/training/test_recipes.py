@@ -91,19 +91,6 @@ def test_the_card_tells_how_it_was_trained(
         assert card[key] == getattr(recipe.card, key), key
 
 
-# Rows and columns at the recipe's input size, by the strides before the explained layer.
-GRIDS = {
-    "animals-10": (14, 14),
-    "cat-breeds": (15, 15),
-    "cat-breeds-edge": (6, 6),
-    "cat-breeds-original": (4, 4),
-    "cats-and-dogs": (7, 7),
-    "dogs-vs-cats": (7, 7),
-    "dogs-vs-cats-cnn": (15, 15),
-    "pets": (7, 7),
-}
-
-
 @EACH
 def test_an_explanation_is_a_grid_and_a_heat_map_of_the_inputs_size(
     served: Service, trained: dict[str, Trained], name: str
@@ -113,11 +100,14 @@ def test_an_explanation_is_a_grid_and_a_heat_map_of_the_inputs_size(
     assert response.status_code == 200, response.text
     answer = response.json()
     assert (answer["model"], answer["version"]) == (model.run.name, model.version)
-    rows, columns = GRIDS[name]
-    assert [len(row) for row in answer["grid"]] == [columns] * rows
-    assert all(math.isfinite(value) for row in answer["grid"] for value in row)
     height, width = load_recipe(name).build_preprocessing().size
     assert rgb(base64.b64decode(answer["heatmap"])).size == (width, height)
+    assert answer["input_size"] == [height, width]
+    grid, first, step = answer["grid"], answer["cells"]["first"], answer["cells"]["step"]
+    assert all(math.isfinite(value) for row in grid for value in row)
+    for side, cells in ((height, len(grid)), *((width, len(row)) for row in grid)):
+        # They look at all of the photo, but for an edge where the network does not pad it.
+        assert first + step * (cells - 1) < side <= first + step * (cells + 2)
 
 
 @EACH
@@ -125,7 +115,7 @@ def test_what_is_no_photo_gets_its_problem(
     served: Service, trained: dict[str, Trained], name: str
 ) -> None:
     response = served.post(f"/predictions{trained[name].route}", b"no photo")
-    assert "JPEG" in problem_of(response, 400, "undecodable-image")
+    assert "JPEG" in problem_of(response, 415, "unsupported-image")
 
 
 # With as many classes as the recipe's data set has, and then so many parameters.

@@ -11,11 +11,12 @@ import torch
 from torch import Tensor
 
 from tests.training.small_sets import write_small_set
-from tests.training.tiny import PHOTOS, write_tiny
+from tests.training.tiny import ALONE, PHOTOS, write_tiny
 from training.data.dataset import DatasetError
 from training.fitting.checkpoint import CheckpointError
 from training.fitting.steps import TrainingError
-from training.run_folder import RunError, read_run
+from training.models import bit
+from training.run_folder import RunError, alone, read_run
 from training.train import train
 
 
@@ -46,6 +47,13 @@ def same(first: dict[str, Tensor], second: dict[str, Tensor]) -> bool:
     return all(torch.equal(first[name], second[name]) for name in first)
 
 
+def learned_in_the_second_phase(run: Path) -> bool:
+    """Else the best weights would say nothing of it."""
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    best = min(lines, key=lambda line: line["validation"]["loss"])
+    return bool(best["phase"] == 1)
+
+
 def test_a_run_learns_and_says_on_what(finished: Path) -> None:
     run = read_run(finished)
     assert run.metrics["top1"] > run.metrics["majority_baseline"] == 0.5
@@ -54,6 +62,7 @@ def test_a_run_learns_and_says_on_what(finished: Path) -> None:
     assert parts == [24, 8, 8]
     assert len(run.data["split_hash"]) == 64
     assert 0.05 <= run.temperature <= 20
+    assert learned_in_the_second_phase(finished)
 
 
 def test_a_line_for_each_evaluation(finished: Path) -> None:
@@ -88,15 +97,19 @@ def test_the_same_seed_gives_the_same_weights(
     assert not same(weights(finished), weights(tmp_path / "other"))
 
 
-def test_micro_batches_add_up_to_the_batch(
-    finished: Path, data: Path, recipe: str, tmp_path: Path
-) -> None:
-    """Group normalisation looks at each photo alone, so only rounding differs."""
-    changes = ("training.micro_batch=8",)
-    train(recipe, data, tmp_path / "whole", changes=changes, tracker="none")
-    whole = weights(tmp_path / "whole")
-    for name, value in weights(finished).items():
-        torch.testing.assert_close(whole[name], value, rtol=1e-3, atol=1e-4)
+def test_micro_batches_add_up_to_the_batch(data: Path, recipe: str, tmp_path: Path) -> None:
+    """Where a network looks at each photo alone, only rounding differs, which grows by the step."""
+    made = []
+    for size in (3, 8):
+        changes = (*ALONE, "training.evaluate_every=1", f"training.micro_batch={size}")
+        train(recipe, data, tmp_path / f"by-{size}", changes=changes, tracker="none")
+        lines = (tmp_path / f"by-{size}" / "metrics.jsonl").read_text().splitlines()[:6]
+        made.append([json.loads(line) for line in lines])
+    for ours, theirs in zip(*made, strict=True):
+        assert theirs["loss"] == pytest.approx(ours["loss"], rel=1e-3)
+        assert theirs["validation"]["loss"] == pytest.approx(ours["validation"]["loss"], rel=1e-3)
+    # All layers have learned in the last three of these steps.
+    assert made[0][5]["validation"]["loss"] < 0.95 * made[0][2]["validation"]["loss"]
 
 
 def test_the_data_folder_is_never_changed(data: Path, finished: Path) -> None:
@@ -132,9 +145,74 @@ def test_a_loss_that_is_no_number_stops_with_the_last_good_checkpoint(
     with pytest.raises(TrainingError, match=r"step \d+.*lower learning rate"):
         train(recipe, data, tmp_path / "run", changes=changes, tracker="none")
     kept = torch.load(tmp_path / "run" / "checkpoint" / "latest.pt", weights_only=True)
-    assert kept["position"]["phase"] == 1
     best = safetensors.torch.load_file(tmp_path / "run" / "checkpoint" / "best.safetensors")
-    assert all(torch.isfinite(value).all() for value in best.values())
+    for state in (kept["model"], best):
+        assert all(torch.isfinite(value).all() for value in state.values())
+
+
+def test_what_is_saved_when_early_stop_is_due_goes_no_step_further(
+    data: Path, recipe: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    changes = ("training.early_stop=1", "training.phases.1.learning_rate=1e-12")
+
+    def killed(*_: object) -> None:
+        raise RuntimeError("killed")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("training.train.write_run", killed)
+        with pytest.raises(RuntimeError, match="killed"):
+            train(recipe, data, tmp_path / "run", changes=changes, tracker="none")
+    before = (tmp_path / "run" / "metrics.jsonl").read_text()
+    train(recipe, data, tmp_path / "run", changes=changes, resume=True, tracker="none")
+    assert (tmp_path / "run" / "metrics.jsonl").read_text() == before
+
+
+def test_features_of_other_weights_are_not_taken(
+    data: Path, recipe: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = []
+    for seed in (1, 2):
+        torch.manual_seed(seed)
+        files.append(tmp_path / f"{seed}.safetensors")
+        state = bit.build(5, units=[1, 1, 1, 1], width=0.125).state_dict()
+        safetensors.torch.save_file(state, files[-1])
+
+    def killed(*_: object, **__: object) -> None:
+        raise RuntimeError("killed")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("training.fitting.fit.run_stage", killed)
+        with pytest.raises(RuntimeError, match="killed"):
+            train(recipe, data, tmp_path / "run", weights=str(files[0]), tracker="none")
+    assert list((tmp_path / "run").glob("scratch-*/*features*"))
+    train(recipe, data, tmp_path / "run", weights=str(files[1]), tracker="none")
+    train(recipe, data, tmp_path / "clean", weights=str(files[1]), tracker="none")
+    assert same(weights(tmp_path / "run"), weights(tmp_path / "clean"))
+
+
+def test_a_tracker_that_fails_does_not_stop_training(
+    finished: Path,
+    data: Path,
+    recipe: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def unreachable(*_: object, **__: object) -> None:
+        raise ConnectionError("no route to the tracker")
+
+    monkeypatch.setattr("accelerate.Accelerator.log", unreachable)
+    train(recipe, data, tmp_path / "run", tracker="none")
+    assert same(weights(finished), weights(tmp_path / "run"))
+    assert capsys.readouterr().err.count("no route to the tracker") == 1
+
+
+def test_one_training_at_a_time_works_in_a_run_folder(
+    data: Path, recipe: str, tmp_path: Path
+) -> None:
+    with alone(tmp_path / "run"), pytest.raises(RunError, match="another training"):
+        train(recipe, data, tmp_path / "run", tracker="none")
+    assert not (tmp_path / "run").exists()
 
 
 def test_an_interrupted_run_is_not_begun_anew_without_a_word(

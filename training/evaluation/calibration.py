@@ -63,12 +63,12 @@ def unsure_threshold(
 
     Returns:
         For the model card: a value of the score. Where no threshold reaches the precision it is one
-        that no answer reaches: 1.0 for "probability", else the largest float.
+        that no answer reaches: just above 1 for "probability", else the largest float.
     """
     right = right_answers(logits, labels)
     threshold = precise_threshold(sureness(logits, temperature, score), right, precision)
     if threshold is None:
-        return 1.0 if score == "probability" else sys.float_info.max
+        return math.nextafter(1, 2) if score == "probability" else sys.float_info.max
     return threshold
 
 

@@ -7,6 +7,7 @@ about the photo's own class.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
@@ -181,7 +182,7 @@ def calibration_error(bins: Sequence[Bin]) -> float:
 def accuracy_interval(
     right: npt.NDArray[np.bool_], groups: Sequence[Hashable], seed: int = 0
 ) -> tuple[float, float]:
-    """A 95% interval of the share of right answers: the percentile bootstrap.
+    """A 95% interval of the share of right answers: the percentile bootstrap, or Wilson's.
 
     Whole groups are drawn anew: photos of one animal are no independent witnesses.
 
@@ -199,5 +200,17 @@ def accuracy_interval(
     for number in range(_RESAMPLES):
         drawn = generator.integers(len(photos), size=len(photos))
         shares[number] = hits[drawn].sum() / photos[drawn].sum()
-    low, high = np.quantile(shares, (0.025, 0.975))
-    return float(low), float(high)
+    low, high = (float(each) for each in np.quantile(shares, (0.025, 0.975)))
+    if low == high:
+        # All the same, or a single group: drawing anew finds no doubt where there is most.
+        return _wilson(float(right.mean()), len(photos))
+    return low, high
+
+
+def _wilson(share: float, count: int) -> tuple[float, float]:
+    """Wilson 1927, the score interval of a share among so many, at 95%."""
+    z = 1.96
+    middle = (share + z * z / (2 * count)) / (1 + z * z / count)
+    spread = z / (1 + z * z / count)
+    spread *= math.sqrt(share * (1 - share) / count + z * z / (4 * count * count))
+    return max(0.0, middle - spread), min(1.0, middle + spread)

@@ -9,7 +9,7 @@ from PIL import Image
 from torchvision.transforms import v2
 
 from handlers.preprocessing import Preprocessing
-from training.spec import AugmentationSpec, NoCrop, RandomCrop
+from training.spec import AugmentationSpec, NoCrop, RandomCrop, RandomResizedCrop
 
 _MODES = {
     "bilinear": v2.InterpolationMode.BILINEAR,
@@ -21,12 +21,14 @@ Crop = Callable[[Image.Image], Image.Image]
 
 
 class Augmentation:
-    """An upright RGB photo -> an RGB image of the input's size, other at each seed."""
+    """An upright RGB photo -> an RGB image of the size to train at, other at each seed."""
 
     def __init__(self, spec: AugmentationSpec, preprocessing: Preprocessing) -> None:
-        """Put the transforms together; `preprocessing` decides size and interpolation."""
-        self._crop = _crop(spec, preprocessing)
-        self._vary = v2.Compose(_transforms(spec, preprocessing.size) or [v2.Identity()])
+        """Put the transforms together; size and interpolation default to those of evaluation."""
+        crop = spec.crop
+        size = (crop.size if isinstance(crop, RandomResizedCrop) else None) or preprocessing.size
+        self._crop = _crop(crop, size, preprocessing)
+        self._vary = v2.Compose(_transforms(spec, size) or [v2.Identity()])
 
     def __call__(self, photo: Image.Image, seed: int) -> Image.Image:
         """The photo's view of that seed, the same on every machine."""
@@ -46,16 +48,19 @@ class Augmentation:
             return change(image)
 
 
-def _crop(spec: AugmentationSpec, preprocessing: Preprocessing) -> Crop:
-    mode, size = _MODES[preprocessing.interpolation], list(preprocessing.size)
-    crop = spec.crop
+def _crop(
+    crop: NoCrop | RandomCrop | RandomResizedCrop,
+    size: tuple[int, int],
+    preprocessing: Preprocessing,
+) -> Crop:
+    mode = _MODES[preprocessing.interpolation]
     if isinstance(crop, NoCrop):
         return preprocessing.resized
     if isinstance(crop, RandomCrop):
-        both: Crop = v2.Compose([v2.Resize(list(crop.resize), mode), v2.RandomCrop(size)])
+        both: Crop = v2.Compose([v2.Resize(list(crop.resize), mode), v2.RandomCrop(list(size))])
         return both
     ratio = (1 / crop.ratio, crop.ratio)
-    window: Crop = v2.RandomResizedCrop(size, (crop.area, 1.0), ratio, mode)
+    window: Crop = v2.RandomResizedCrop(list(size), (crop.area, 1.0), ratio, mode)
     return window
 
 

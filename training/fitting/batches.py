@@ -47,6 +47,17 @@ class Batches:
         start = step % self.per_epoch * self.batch_size
         return self._order(self.epoch(step))[start : start + self.batch_size]
 
+    def view(self, step: int, place: int) -> int:
+        """Which view of a photo is shown at a place of a step's batch: a new one each time.
+
+        View 0 is the plain one, as evaluation sees it.
+        """
+        epoch = self.epoch(step)
+        if self.imbalance != "balanced-sampling":
+            return epoch + 1
+        # A rare photo comes often in an epoch.
+        return self.photos_before(step) + place + 1
+
     def photos_before(self, step: int) -> int:
         """How many photos the steps before this one take."""
         epochs, rest = divmod(step, self.per_epoch)
@@ -68,22 +79,26 @@ class Share:
 
     Attributes:
         micro_batches: photos that go through the network together, in turn.
+        places: where in the batch each of them begins.
         counts: False where a process has nothing to do: it computes one photo for nothing, as all
             processes must take part in every step.
     """
 
     micro_batches: tuple[Indices, ...]
+    places: tuple[int, ...]
     counts: bool
 
 
 def share_of(batch: Indices, rank: int, world: int, micro_batch: int) -> Share:
     """The part of a batch that process `rank` of `world` takes."""
-    part = np.array_split(batch, world)[rank]
+    parts = np.array_split(batch, world)
+    part, begin = parts[rank], sum(map(len, parts[:rank]))
     counts = len(part) > 0
     if not counts:
-        part = batch[:1]
-    chunks = tuple(part[i : i + micro_batch] for i in range(0, len(part), micro_batch))
-    return Share(chunks, counts)
+        part, begin = batch[:1], 0
+    starts = range(0, len(part), micro_batch)
+    chunks = tuple(part[start : start + micro_batch] for start in starts)
+    return Share(chunks, tuple(begin + start for start in starts), counts)
 
 
 def shares(

@@ -60,13 +60,15 @@ class Checkpoint:
 
     Attributes:
         identity: of the recipe, the split and the weights that training began with.
-        optimiser: state of the phase's optimiser; None at the beginning of a phase.
+        optimiser: state of the phase's optimiser.
+        scaler: of the gradients' scaler with float16; else None.
     """
 
     position: Position
     identity: Mapping[str, str]
     model: Mapping[str, Tensor]
-    optimiser: Mapping[str, Any] | None
+    optimiser: Mapping[str, Any]
+    scaler: Mapping[str, Any] | None = None
 
 
 class Checkpoints:
@@ -93,6 +95,7 @@ class Checkpoints:
                     "identity": dict(checkpoint.identity),
                     "model": dict(checkpoint.model),
                     "optimiser": checkpoint.optimiser,
+                    "scaler": checkpoint.scaler,
                 },
                 file,
             ),
@@ -112,6 +115,7 @@ class Checkpoints:
                 content["identity"],
                 content["model"],
                 content["optimiser"],
+                content["scaler"],
             )
         except Exception as error:
             raise CheckpointError(f"{path}: cannot be read: {error}") from error
@@ -119,7 +123,7 @@ class Checkpoints:
             if found.identity.get(what) != value:
                 raise CheckpointError(
                     f"{path}: was made with another {what}; go on with that, or remove "
-                    f"{self._folder} to start again"
+                    f"{self._folder.parent} to start again"
                 )
         return found
 

@@ -25,9 +25,9 @@ class Features:
         self._views = views
         self._photos = shape[0] // views
 
-    def batch(self, photos: Indices, view: int) -> Tensor:
-        """Those of several photos, float32 (n, ...)."""
-        rows = view % self._views * self._photos + photos
+    def batch(self, photos: Indices, views: Indices) -> Tensor:
+        """One view each of several photos, float32 (n, ...); views begin anew after the last."""
+        rows = views % self._views * self._photos + photos
         return torch.from_numpy(self._values[rows])
 
 
@@ -37,11 +37,13 @@ def compute_features(
     views: int,
     file: Path,
     normalised: Callable[[Tensor], Tensor],
+    go_on: Callable[[], None],
 ) -> Features:
     """Run the backbone over so many views of all photos; a complete `file` is taken as it is.
 
     Args:
         backbone: in evaluation mode, on the device that `normalised` puts photos on.
+        go_on: called now and then; what it raises ends the work.
 
     Raises:
         DatasetError: a photo does not decode.
@@ -64,6 +66,7 @@ def compute_features(
                 out = backbone(normalised(batch)).float().cpu().numpy()
             values[done : done + len(out)] = out
             done += len(out)
+            go_on()
         values.flush()
         partial.replace(file)
     return Features(file, shape, views)

@@ -19,7 +19,7 @@ from training.fitting.losses import summed_cross_entropy
 from training.fitting.photos import Photos, normaliser
 from training.fitting.schedules import phase_steps
 from training.fitting.source import FeatureSource, PhotoSource, Source
-from training.fitting.steps import Stage, Surroundings, make_batches, run_stage
+from training.fitting.steps import Interrupted, Stage, Surroundings, make_batches, run_stage
 from training.spec import AugmentationSpec, PhaseSpec, Sgd, TrainingSpec
 
 
@@ -70,9 +70,8 @@ class Fit:
             As of `run_stage`.
         """
         at = Position()
-        state = None
         if checkpoint is not None:
-            at, state = checkpoint.position, checkpoint.optimiser
+            at = checkpoint.position
             self._model.load_state_dict(dict(checkpoint.model))
         self._around.journal.go_on(
             at.total, photos_before(self._around.spec, self._training.labels, at)
@@ -81,10 +80,11 @@ class Fit:
             if number < at.phase:
                 continue
             stage = self._stage(number, phase)
-            if state is not None:
-                stage.optimiser.load_state_dict(dict(state))
-                state = None
+            if checkpoint is not None and number == checkpoint.position.phase:
+                stage.optimiser.load_state_dict(dict(checkpoint.optimiser))
+                stage = dataclasses.replace(stage, scaler=checkpoint.scaler)
             at = run_stage(stage, self._around, at)
+            self._forget_features()
             at = dataclasses.replace(at, phase=number + 1, step=0, since_best=0, loss=0.0, photos=0)
         return at
 
@@ -99,8 +99,8 @@ class Fit:
         validation: Source = PhotoSource(self._validation, spec.micro_batch, self._normalised)
         if phase.cached_views:
             module, frozen = self._head, ()
-            training = self._features(self._training, "training", phase.cached_views)
-            validation = self._features(self._validation, "validation", 1)
+            training = self._features(self._training, f"{number}-training", phase.cached_views)
+            validation = self._features(self._validation, f"{number}-validation", 1)
         if phase.freeze_norm:
             norms = nn.modules.batchnorm._BatchNorm
             frozen += tuple(each for each in module.modules() if isinstance(each, norms))
@@ -143,8 +143,19 @@ class Fit:
     def _features(self, photos: Photos, what: str, views: int) -> FeatureSource:
         around = self._around
         # Of each process by itself, as they may run on several machines.
-        file = self._folder / f"features-{what}-{around.accelerator.process_index}.f32"
-        features = compute_features(self._backbone.eval(), photos, views, file, self._normalised)
+        file = self._folder / f"{around.accelerator.process_index}-features-{what}.f32"
+        features = compute_features(
+            self._backbone.eval(), photos, views, file, self._normalised, self._go_on
+        )
         return FeatureSource(
             features, photos.labels, around.spec.micro_batch, around.accelerator.device
         )
+
+    def _go_on(self) -> None:
+        if self._around.signals.stop:
+            raise Interrupted("stopped while the backbone was at work, which begins anew then")
+
+    def _forget_features(self) -> None:
+        """The next phase's backbone is another one."""
+        for file in self._folder.glob(f"{self._around.accelerator.process_index}-features-*"):
+            file.unlink()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 import time
 from pathlib import Path
 from types import TracebackType
@@ -27,6 +28,7 @@ class Journal:
         self._progress = progress_bar()
         self._task = self._progress.add_task("training", total=photos)
         self._since, self._seen = time.monotonic(), 0
+        self._told = False
 
     def __enter__(self) -> Self:
         if self._accelerator.is_main_process:
@@ -56,7 +58,7 @@ class Journal:
         """After each step: the mean loss of its photos."""
         self._seen += photos
         self._progress.advance(self._task, photos)
-        self._accelerator.log({"loss": loss, "learning_rate": learning_rate}, step=total)
+        self._track({"loss": loss, "learning_rate": learning_rate}, total)
 
     def evaluated(
         self, total: int, phase: int, epoch: float, loss: float, learning_rate: float,
@@ -67,7 +69,7 @@ class Journal:
         self._since, self._seen = time.monotonic(), 0
         best = ", ".join(f"{name} {value:.3f}" for name, value in figures.items())
         self._progress.update(self._task, note=f"loss {loss:.3f}, {best}")
-        self._accelerator.log({f"validation_{k}": v for k, v in figures.items()}, step=total)
+        self._track({f"validation_{k}": v for k, v in figures.items()}, total)
         if not self._accelerator.is_main_process:
             return
         line: dict[str, Any] = {
@@ -83,6 +85,15 @@ class Journal:
             file.write(json.dumps(line) + "\n")
             file.flush()
             os.fsync(file.fileno())
+
+    def _track(self, values: dict[str, float], total: int) -> None:
+        try:
+            self._accelerator.log(values, step=total)
+        # Whatever a tracker raises where its server is away: hours of training are worth more.
+        except Exception as error:
+            if not self._told:
+                print(f"the tracker fails, training goes on: {error}", file=sys.stderr)
+            self._told = True
 
 
 def _step_of(line: str) -> float:

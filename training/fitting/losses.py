@@ -49,16 +49,23 @@ class Mixup:
 
     def __init__(self, alpha: float, seed: int, step: int) -> None:
         """Draw the share; `alpha` 0 leaves photos and loss as they are."""
-        self._random = np.random.default_rng((seed, step))
-        self._share = float(self._random.beta(alpha, alpha)) if alpha else 1.0
+        self._seed = seed, step
+        random = np.random.default_rng(self._seed)
+        self._share = float(random.beta(alpha, alpha)) if alpha else 1.0
 
     def __call__(
-        self, inputs: Tensor, targets: Tensor, loss: Loss
+        self, inputs: Tensor, targets: Tensor, loss: Loss, place: int = 0
     ) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
-        """Blended inputs, and the loss of their logits."""
+        """Blended inputs, and the loss of their logits.
+
+        Args:
+            place: where in the step's batch these begin: it decides who is blended with whom,
+                whichever process does it.
+        """
         if self._share == 1.0:
             return inputs, lambda logits: loss(logits, targets)
-        partner = torch.from_numpy(self._random.permutation(len(inputs))).to(inputs.device)
+        random = np.random.default_rng((*self._seed, 1 + place))
+        partner = torch.from_numpy(random.permutation(len(inputs))).to(inputs.device)
         blended = self._share * inputs + (1 - self._share) * inputs[partner]
         others = targets[partner]
         return (

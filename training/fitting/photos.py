@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import groupby
 from pathlib import Path
 
 import numpy as np
@@ -130,8 +131,10 @@ def load(photos: Dataset[Tensor], batches: Iterable[list[Key]]) -> Iterator[Tens
 
 
 def each(photos: Dataset[Tensor], keys: list[Key], batch_size: int, note: str) -> Iterator[Tensor]:
-    """All of `keys` in order, with a progress bar."""
-    chunks = [keys[i : i + batch_size] for i in range(0, len(keys), batch_size)]
+    """All of `keys` in order, with a progress bar; a batch holds photos of one view."""
+    # The plain view may have another size than the others.
+    views = [list(group) for _, group in groupby(keys, key=lambda key: key[1])]
+    chunks = [view[i : i + batch_size] for view in views for i in range(0, len(view), batch_size)]
     with progress_bar() as progress:
         task = progress.add_task(note, total=len(keys))
         for batch in load(photos, chunks):
@@ -153,6 +156,7 @@ def normaliser(preprocessing: Preprocessing, device: torch.device) -> Callable[[
 
 def _prepare_worker(_worker: int) -> None:
     torch.set_num_threads(1)
-    # Ctrl-C reaches all processes of a terminal; the one that trains decides what happens then.
+    # Both may reach all processes of a group; the one that trains decides what happens then, and
+    # workers end when it does.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 from training.fitting import hyperrule
 from training.spec import Constant, Cosine, HyperRule, OneCycle, PhaseSpec, Steps
@@ -37,8 +38,8 @@ def learning_rate(phase: PhaseSpec, step: int, photos: int, steps_per_epoch: int
         case Steps(warmup=warmup, drops=drops):
             return peak * stairs(step, warmup, drops)
         case HyperRule():
-            warmup, *drops, _end = hyperrule.steps(photos)
-            return peak * stairs(step, warmup, drops)
+            first, *others, _end = hyperrule.steps(photos)
+            return peak * stairs(step, first, others)
 
 
 def one_cycle(step: int, total: int, warmup: float) -> float:
@@ -49,7 +50,7 @@ def one_cycle(step: int, total: int, warmup: float) -> float:
     return _between(1.0, _END, min(1.0, (step - top) / max(total - 1 - top, 1e-9)))
 
 
-def stairs(step: int, warmup: int, drops: list[int]) -> float:
+def stairs(step: int, warmup: int, drops: Sequence[int]) -> float:
     """Linear warm-up, then a tenth after each drop; comparisons are strict, as in HyperRule."""
     if step < warmup:
         return step / warmup

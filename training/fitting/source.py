@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from itertools import islice
 from typing import Protocol
 
 import numpy as np
@@ -17,18 +18,21 @@ _EVALUATED_AT_ONCE = 64
 
 
 class Source(Protocol):
-    """Inputs of the module that is trained, on its device."""
+    """Inputs of the module that is trained."""
 
     labels: Indices
 
     def steps(
         self, batches: Batches, first: int, end: int, rank: int, world: int
-    ) -> Iterator[tuple[Share, Iterator[Tensor]]]:
-        """The share of this process, and the inputs of its micro-batches, for each step from
-        `first` to before `end`."""
+    ) -> Iterator[tuple[Share, list[Tensor]]]:
+        """The share of this process, and its micro-batches on the CPU, for each step from `first`
+        to before `end`."""
 
     def plain(self, indices: Indices) -> Iterator[Tensor]:
-        """Inputs of these photos in order, as evaluation sees them, in batches."""
+        """These photos in order, as evaluation sees them, in batches on the CPU."""
+
+    def prepared(self, batch: Tensor) -> Tensor:
+        """What goes into the module, on its device."""
 
 
 class PhotoSource:
@@ -43,7 +47,7 @@ class PhotoSource:
 
     def steps(
         self, batches: Batches, first: int, end: int, rank: int, world: int
-    ) -> Iterator[tuple[Share, Iterator[Tensor]]]:
+    ) -> Iterator[tuple[Share, list[Tensor]]]:
         """See `Source`.
 
         Raises:
@@ -52,19 +56,23 @@ class PhotoSource:
 
         def keys() -> Iterator[list[Key]]:
             for step, share in shares(batches, first, end, rank, world, self._micro_batch):
-                for chosen in share.micro_batches:
-                    # View 0 is the plain one: that of an epoch comes after it.
-                    yield [(int(photo), batches.epoch(step) + 1) for photo in chosen]
+                for chosen, place in zip(share.micro_batches, share.places, strict=True):
+                    yield [
+                        (int(photo), batches.view(step, place + number))
+                        for number, photo in enumerate(chosen)
+                    ]
 
-        loaded = map(self._normalised, load(self._photos, keys()))
+        loaded = load(self._photos, keys())
         for _step, share in shares(batches, first, end, rank, world, self._micro_batch):
-            yield share, loaded
+            yield share, list(islice(loaded, len(share.micro_batches)))
 
     def plain(self, indices: Indices) -> Iterator[Tensor]:
         """See `Source`."""
-        chunks = _chunks(indices)
-        keys = ([(int(photo), 0) for photo in chosen] for chosen in chunks)
-        return map(self._normalised, load(self._photos, keys))
+        return load(self._photos, ([(int(photo), 0) for photo in c] for c in _chunks(indices)))
+
+    def prepared(self, batch: Tensor) -> Tensor:
+        """See `Source`."""
+        return self._normalised(batch)
 
 
 class FeatureSource:
@@ -78,20 +86,26 @@ class FeatureSource:
 
     def steps(
         self, batches: Batches, first: int, end: int, rank: int, world: int
-    ) -> Iterator[tuple[Share, Iterator[Tensor]]]:
+    ) -> Iterator[tuple[Share, list[Tensor]]]:
         """See `Source`."""
         for step, share in shares(batches, first, end, rank, world, self._micro_batch):
-            epoch = batches.epoch(step)
-            yield share, iter([self._batch(chosen, epoch) for chosen in share.micro_batches])
+            micro_batches = [
+                self._features.batch(
+                    chosen, np.array([batches.view(step, place + n) for n in range(len(chosen))])
+                )
+                for chosen, place in zip(share.micro_batches, share.places, strict=True)
+            ]
+            yield share, micro_batches
 
     def plain(self, indices: Indices) -> Iterator[Tensor]:
         """See `Source`."""
-        return (self._batch(chosen, 0) for chosen in _chunks(indices))
+        return (self._features.batch(c, np.zeros_like(c)) for c in _chunks(indices))
 
-    def _batch(self, photos: Indices, view: int) -> Tensor:
-        return self._features.batch(photos, view).to(self._device)
+    def prepared(self, batch: Tensor) -> Tensor:
+        """See `Source`."""
+        return batch.to(self._device)
 
 
 def _chunks(indices: Indices) -> list[Indices]:
-    count = -(-len(indices) // _EVALUATED_AT_ONCE)
-    return [np.asarray(chunk) for chunk in np.array_split(indices, max(count, 1)) if len(chunk)]
+    starts = range(0, len(indices), _EVALUATED_AT_ONCE)
+    return [indices[start : start + _EVALUATED_AT_ONCE] for start in starts]

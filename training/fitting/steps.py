@@ -6,7 +6,7 @@ import dataclasses
 import math
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -14,9 +14,11 @@ from typing import Any
 import numpy as np
 import torch
 from accelerate import Accelerator
+from accelerate.utils import broadcast
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from training.data.dataset import DatasetError
 from training.fitting.batches import Batches, Indices, Share
 from training.fitting.checkpoint import Checkpoint, Checkpoints, Position
 from training.fitting.journal import Journal
@@ -63,6 +65,7 @@ class Stage:
         frozen: modules that stay in evaluation mode.
         optimiser: each of its groups has a `factor` of the learning rate.
         mixup: alpha; 0 for none.
+        scaler: state of the gradients' scaler to go on with.
     """
 
     number: int
@@ -75,6 +78,7 @@ class Stage:
     validation: Source
     loss: Loss
     mixup: float
+    scaler: Mapping[str, Any] | None = None
 
 
 def make_batches(spec: TrainingSpec, number: int, labels: Indices) -> Batches:
@@ -87,9 +91,9 @@ def run_stage(stage: Stage, around: Surroundings, start: Position) -> Position:
 
     Raises:
         Interrupted: by a signal, after the checkpoint is saved.
-        TrainingError: the loss is not a number.
+        TrainingError: the loss is not a number; the last checkpoint is kept.
         CheckpointError: the disk is full.
-        DatasetError: a photo is gone or does not decode any more; the rest is saved.
+        DatasetError: a photo is gone or does not decode any more; all before is saved.
     """
     return _Steps(stage, around).run(start)
 
@@ -102,25 +106,24 @@ class _Steps:
         warnings.filterwarnings("ignore", "Grad strides do not match bucket view strides")
         self._wrapped = self._accelerator.prepare_model(stage.module)
         self._optimiser = self._accelerator.prepare_optimizer(stage.optimiser)
+        if stage.scaler is not None and self._accelerator.scaler is not None:
+            self._accelerator.scaler.load_state_dict(dict(stage.scaler))
         self._batches = make_batches(self._spec, stage.number, stage.training.labels)
         self._end = phase_steps(stage.phase, len(stage.training.labels), self._batches.per_epoch)
         self._every = self._spec.evaluate_every or self._batches.per_epoch
         self._saved = time.monotonic()
 
     def run(self, at: Position) -> Position:
-        batches, accelerator = self._batches, self._accelerator
-        inputs = self._stage.training.steps(
-            batches, at.step, self._end, accelerator.process_index, accelerator.num_processes
+        accelerator = self._accelerator
+        given = self._stage.training.steps(
+            self._batches, at.step, self._end, accelerator.process_index, accelerator.num_processes
         )
         self._train_mode()
-        while at.step < self._end:
-            try:
-                share, micro_batches = next(inputs)
-                at, stop, due = self._step(at, share, micro_batches)
-            except Exception:
-                # What was learned since the last checkpoint is good; only this step is not.
-                self._save(at)
-                raise
+        while at.step < self._end and not self._is_enough(at):
+            share, micro_batches = self._next(given, at)
+            at, loss, stop, due = self._step(at, share, micro_batches)
+            count = len(self._batches.step(at.step - 1))
+            self._around.journal.step(at.total, loss / count, self._rate(at.step - 1), count)
             improved = False
             if at.step % self._every == 0 or at.step == self._end:
                 before = at.best_total
@@ -130,18 +133,42 @@ class _Steps:
                 self._save(at)
             if stop:
                 raise Interrupted(f"stopped after step {at.total}; all is saved")
-            if self._spec.early_stop and at.since_best >= self._spec.early_stop:
-                break
         accelerator.unwrap_model(self._wrapped, keep_fp32_wrapper=False)
         accelerator.free_memory()
         return at
 
+    def _is_enough(self, at: Position) -> bool:
+        return 0 < self._spec.early_stop <= at.since_best
+
+    def _rate(self, step: int) -> float:
+        batches = self._batches
+        return learning_rate(self._stage.phase, step, len(batches.labels), batches.per_epoch)
+
+    def _next(
+        self, given: Iterator[tuple[Share, list[Tensor]]], at: Position
+    ) -> tuple[Share, list[Tensor]]:
+        """What the next step takes, whole, before anything is computed from it.
+
+        So a photo that is missing leaves weights and statistics as they were after the last step.
+        """
+        fault: Exception | None = None
+        try:
+            taken = next(given)
+        except DatasetError as error:
+            fault = error
+        # All processes stop together: one alone would leave the others waiting for it.
+        faults = torch.tensor(float(fault is not None), device=self._accelerator.device)
+        if float(self._accelerator.reduce(faults, "sum")):
+            self._save(at)
+            raise fault or TrainingError("another process could not read a photo; all is saved")
+        return taken
+
     def _step(
-        self, at: Position, share: Share, micro_batches: Iterator[Tensor]
-    ) -> tuple[Position, bool, bool]:
-        """One step; and whether to stop after it, and to save."""
-        spec, accelerator, batches = self._spec, self._accelerator, self._batches
-        rate = learning_rate(self._stage.phase, at.step, len(batches.labels), batches.per_epoch)
+        self, at: Position, share: Share, micro_batches: list[Tensor]
+    ) -> tuple[Position, float, bool, bool]:
+        """One step: where it leads, its loss, whether to stop after it, and whether to save."""
+        spec, accelerator = self._spec, self._accelerator
+        rate = self._rate(at.step)
         for group in self._optimiser.param_groups:
             group["lr"] = rate * group["factor"]
         # Dropout follows from the step, so that a resumed run draws the same.
@@ -157,34 +184,33 @@ class _Steps:
         if not (math.isfinite(loss) and math.isfinite(norm)):
             raise TrainingError(
                 f"the loss of step {at.total + 1} is {loss}, the norm of its gradient {norm}: "
-                "training cannot go on; what was learned before is saved, but going on from it "
-                "leads here again: a lower learning rate or clip_norm may help"
+                "training cannot go on, and going on from the last checkpoint leads here again; "
+                "begin anew with a lower learning rate, or with clip_norm"
             )
         self._optimiser.step()
         self._optimiser.zero_grad()
-        count = len(batches.step(at.step))
         at = dataclasses.replace(
             at,
             step=at.step + 1,
             total=at.total + 1,
             loss=at.loss + loss,
-            photos=at.photos + count,
+            photos=at.photos + len(self._batches.step(at.step)),
         )
-        self._around.journal.step(at.total, loss / count, rate, count)
-        return at, stop > 0, due > 0
+        return at, loss, stop > 0, due > 0
 
-    def _backward(self, step: int, share: Share, micro_batches: Iterator[Tensor]) -> Tensor:
+    def _backward(self, step: int, share: Share, micro_batches: list[Tensor]) -> Tensor:
         """Gradients of the mean loss of all processes' photos; the sum of this one's losses."""
         accelerator, stage, batches = self._accelerator, self._stage, self._batches
         # The processes' gradients are averaged, hence their number as a factor.
         weight = accelerator.num_processes / len(batches.step(step)) if share.counts else 0.0
         mixup = Mixup(stage.mixup, _seed(self._spec.seed, stage.number, 1), step)
         total = torch.zeros((), device=accelerator.device)
-        for number, chosen in enumerate(share.micro_batches, 1):
-            inputs = next(micro_batches)
-            targets = torch.from_numpy(batches.labels[chosen]).to(inputs.device)
-            inputs, loss_of = mixup(inputs, targets, stage.loss)
-            last = number == len(share.micro_batches)
+        for number, batch in enumerate(micro_batches):
+            inputs = stage.training.prepared(batch)
+            targets = torch.from_numpy(batches.labels[share.micro_batches[number]])
+            targets = targets.to(inputs.device)
+            inputs, loss_of = mixup(inputs, targets, stage.loss, share.places[number])
+            last = number == len(micro_batches) - 1
             with nullcontext() if last else accelerator.no_sync(self._wrapped):
                 loss = loss_of(self._wrapped(inputs))
                 accelerator.backward(loss * weight)
@@ -203,6 +229,10 @@ class _Steps:
         return float(norm)
 
     def _evaluate(self, at: Position) -> Position:
+        if self._accelerator.num_processes > 1:
+            # Each process has statistics of its own photos; those of the first one are saved.
+            for buffer in self._stage.model.buffers():
+                buffer.copy_(broadcast(buffer))
         logits = logits_of(
             self._accelerator.unwrap_model(self._wrapped),
             self._stage.validation,
@@ -211,6 +241,11 @@ class _Steps:
         )
         self._train_mode()
         found = figures(logits, torch.from_numpy(self._stage.validation.labels))
+        if not math.isfinite(found["loss"]):
+            raise TrainingError(
+                f"after step {at.total} the validation loss is {found['loss']}: training has "
+                "diverged; begin anew with a lower learning rate, or with clip_norm"
+            )
         value = found[self._spec.metric]
         better = at.best is None or (
             value < at.best if self._spec.metric == "loss" else value > at.best
@@ -234,11 +269,23 @@ class _Steps:
 
     def _save(self, at: Position) -> None:
         self._saved = time.monotonic()
-        if self._accelerator.is_main_process:
-            state: dict[str, Any] = self._optimiser.state_dict()
-            self._around.checkpoints.save(
-                Checkpoint(at, self._around.identity, self._stage.model.state_dict(), state)
+        if not self._accelerator.is_main_process:
+            return
+        model, scaler = self._stage.model.state_dict(), self._accelerator.scaler
+        if not all(bool(torch.isfinite(value).all()) for value in model.values()):
+            raise TrainingError(
+                f"after step {at.total} not all weights are numbers: training has diverged; "
+                "the checkpoint before is kept; begin anew with a lower learning rate or clip_norm"
             )
+        self._around.checkpoints.save(
+            Checkpoint(
+                at,
+                self._around.identity,
+                model,
+                self._optimiser.state_dict(),
+                None if scaler is None else scaler.state_dict(),
+            )
+        )
 
 
 def _seed(*parts: int) -> int:

@@ -10,12 +10,15 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Mapping
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 import torch
 from accelerate import Accelerator
+from accelerate.utils import InitProcessGroupKwargs
 
+from training.recipe import RecipeError
 from training.spec import Recipe, TrainingSpec
 
 TrackerName = Literal["tensorboard", "comet", "mlflow", "none"]
@@ -26,6 +29,7 @@ _NEEDS = {
     "comet": ("comet_ml", "comet_ml", "comet"),
     "mlflow": ("mlflow", "mlflow", "mlflow"),
 }
+_PATIENCE = timedelta(hours=12)
 _PRECISIONS = {"float32": "no", "bfloat16": "bf16", "float16": "fp16"}
 
 
@@ -38,7 +42,7 @@ def make_accelerator(spec: TrainingSpec, tracker: str, folder: Path) -> Accelera
 
     Raises:
         TrackingError: see there.
-        ValueError: a precision that the device does not have.
+        RecipeError: a precision that the device does not have.
     """
     if tracker not in get_args(TrackerName):
         raise TrackingError(
@@ -50,6 +54,8 @@ def make_accelerator(spec: TrainingSpec, tracker: str, folder: Path) -> Accelera
         if importlib.util.find_spec(package) is None:
             raise TrackingError(f"tracker {tracker}: needs `pip install 'catbreeds[{extra}]'`")
     return Accelerator(
+        # The others wait while the first one downloads and looks at each photo.
+        kwargs_handlers=[InitProcessGroupKwargs(timeout=_PATIENCE)],
         mixed_precision=_PRECISIONS[resolved_precision(spec)],
         log_with=chosen,
         project_dir=folder / "tracking",
@@ -61,13 +67,16 @@ def resolved_precision(spec: TrainingSpec) -> str:
     """What "auto" means on this machine.
 
     Raises:
-        ValueError: half precision is asked for where there is no GPU.
+        RecipeError: half precision is asked for where there is no GPU.
     """
     gpu = torch.cuda.is_available()
     if spec.precision == "auto":
         return "bfloat16" if gpu and torch.cuda.is_bf16_supported() else "float32"
     if spec.precision == "float16" and not gpu:
-        raise ValueError("training.precision = 'float16': needs a GPU; bfloat16 and float32 do not")
+        raise RecipeError(
+            "training.precision = 'float16': needs a GPU; "
+            "auto, bfloat16 and float32 are allowed here"
+        )
     return spec.precision
 
 

@@ -33,7 +33,7 @@ def logits_of(
     was_training = module.training
     module.eval()
     with torch.inference_mode(), accelerator.autocast() if reduced else nullcontext():
-        parts = [module(inputs).float().cpu() for inputs in source.plain(mine)]
+        parts = [module(source.prepared(batch)).float().cpu() for batch in source.plain(mine)]
     module.train(was_training)
     if world == 1:
         return torch.cat(parts)

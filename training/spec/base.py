@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict
 Fraction = Annotated[float, Ge(0), Lt(1)]
 Share = Annotated[float, Gt(0), Lt(1)]
 Count = Annotated[int, Gt(0)]
-Seed = Annotated[int, Ge(0)]
+Seed = Annotated[int, Ge(0), Lt(2**63)]
 Positive = Annotated[float, Gt(0)]
 NotNegative = Annotated[float, Ge(0)]
 
@@ -18,4 +18,4 @@ NotNegative = Annotated[float, Ge(0)]
 class Strict(BaseModel):
     """Frozen; an unknown key and a wrong type are refused."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)

@@ -66,7 +66,13 @@ class Steps(Strict):
 
     kind: Literal["steps"]
     warmup: Annotated[int, Ge(0)]
-    drops: list[Count]
+    drops: tuple[Count, ...] = Field(strict=False)
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        if list(self.drops) != sorted(set(self.drops)):
+            raise ValueError(f"drops {list(self.drops)}: must rise")
+        return self
 
 
 class HyperRule(Strict):

@@ -14,6 +14,7 @@ from training.run_folder import MODEL_NAME
 from training.spec.augmentation import AugmentationSpec, NoCrop, RandomCrop
 from training.spec.base import Count, Fraction, NotNegative, Seed, Share, Strict
 from training.spec.phase import PhaseSpec
+from training.weights import WEIGHTS
 
 Metric = Literal["top1", "top5", "balanced_accuracy", "loss"]
 
@@ -49,7 +50,9 @@ class DataSpec(Strict):
     @model_validator(mode="after")
     def _leaves_some(self) -> Self:
         if self.validation + self.test >= 1:
-            raise ValueError("validation and test together must be less than 1")
+            raise ValueError(
+                f"validation {self.validation} and test {self.test} together must be less than 1"
+            )
         return self
 
 
@@ -86,7 +89,7 @@ class TrainingSpec(Strict):
     checkpoint_minutes: NotNegative = 5.0
     cache_photos: bool = False
     seed: Seed
-    phases: Annotated[list[PhaseSpec], MinLen(1)]
+    phases: Annotated[tuple[PhaseSpec, ...], MinLen(1), Field(strict=False)]
 
 
 class CardSpec(Strict):
@@ -101,8 +104,8 @@ class CardSpec(Strict):
     unsure_score: Literal["probability", "max-logit", "energy"]
     sure_precision: Share
     intended_use: str
-    limitations: list[str]
-    licence_notes: list[str]
+    limitations: tuple[str, ...] = Field(strict=False)
+    licence_notes: tuple[str, ...] = Field(strict=False)
 
 
 class Recipe(Strict):
@@ -124,6 +127,14 @@ class Recipe(Strict):
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
+        if self.name.startswith("token"):
+            # TorchServe takes every path with "/token" in it for one of a token.
+            raise ValueError(f"name {self.name!r}: must not begin with token")
+        if self.architecture.weights not in ("none", *WEIGHTS):
+            raise ValueError(
+                f"architecture.weights = {self.architecture.weights!r}: must be none or one of "
+                + ", ".join(WEIGHTS)
+            )
         self.build_preprocessing()
         if self.training.cache_photos and not isinstance(self.augmentation.crop, NoCrop):
             raise ValueError("training.cache_photos needs augmentation.crop of the kind none")
