@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -61,12 +62,13 @@ def compute_features(
             os.posix_fallocate(whole.fileno(), 0, values.nbytes)
         keys = [(photo, view) for view in range(views) for photo in range(len(photos))]
         done = 0
-        for batch in each(photos, keys, _BATCH, "frozen backbone"):
-            with torch.inference_mode():
-                out = backbone(normalised(batch)).float().cpu().numpy()
-            values[done : done + len(out)] = out
-            done += len(out)
-            go_on()
+        with closing(each(photos, keys, _BATCH, "frozen backbone")) as batches:
+            for batch in batches:
+                with torch.inference_mode():
+                    out = backbone(normalised(batch)).float().cpu().numpy()
+                values[done : done + len(out)] = out
+                done += len(out)
+                go_on()
         values.flush()
         partial.replace(file)
     return Features(file, shape, views)

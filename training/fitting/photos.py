@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
+from contextlib import closing
 from itertools import groupby
 from pathlib import Path
 
@@ -107,7 +108,7 @@ class Photos(Dataset[Tensor]):
             raise DatasetError(f"{path}: {error.strerror}") from None
 
 
-def load(photos: Dataset[Tensor], batches: Iterable[list[Key]]) -> Iterator[Tensor]:
+def load(photos: Dataset[Tensor], batches: Iterable[list[Key]]) -> Generator[Tensor, None, None]:
     """Batches of photos, uint8 (n, 3, height, width), some of them ahead of their use.
 
     Raises:
@@ -123,23 +124,30 @@ def load(photos: Dataset[Tensor], batches: Iterable[list[Key]]) -> Iterator[Tens
         pin_memory=torch.cuda.is_available(),
         worker_init_fn=_prepare_worker,
     )
+    loaded = iter(loader)
     try:
-        yield from loader
+        yield from loaded
     except DatasetError as error:
         # DataLoader puts the traceback of its worker before our one line.
         raise DatasetError(str(error).rpartition("DatasetError: ")[2].strip()) from None
+    finally:
+        # Now: what is left to the end of Python waits for workers that heed no signal.
+        loaded._shutdown_workers()  # type: ignore[attr-defined]
 
 
-def each(photos: Dataset[Tensor], keys: list[Key], batch_size: int, note: str) -> Iterator[Tensor]:
+def each(
+    photos: Dataset[Tensor], keys: list[Key], batch_size: int, note: str
+) -> Generator[Tensor, None, None]:
     """All of `keys` in order, with a progress bar; a batch holds photos of one view."""
     # The plain view may have another size than the others.
     views = [list(group) for _, group in groupby(keys, key=lambda key: key[1])]
     chunks = [view[i : i + batch_size] for view in views for i in range(0, len(view), batch_size)]
     with progress_bar() as progress:
         task = progress.add_task(note, total=len(keys))
-        for batch in load(photos, chunks):
-            yield batch
-            progress.advance(task, len(batch))
+        with closing(load(photos, chunks)) as loaded:
+            for batch in loaded:
+                yield batch
+                progress.advance(task, len(batch))
 
 
 def normaliser(preprocessing: Preprocessing, device: torch.device) -> Callable[[Tensor], Tensor]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing
 from itertools import islice
 from typing import Protocol
 
@@ -24,7 +25,7 @@ class Source(Protocol):
 
     def steps(
         self, batches: Batches, first: int, end: int, rank: int, world: int
-    ) -> Iterator[tuple[Share, list[Tensor]]]:
+    ) -> Generator[tuple[Share, list[Tensor]], None, None]:
         """The share of this process, and its micro-batches on the CPU, for each step from `first`
         to before `end`."""
 
@@ -47,7 +48,7 @@ class PhotoSource:
 
     def steps(
         self, batches: Batches, first: int, end: int, rank: int, world: int
-    ) -> Iterator[tuple[Share, list[Tensor]]]:
+    ) -> Generator[tuple[Share, list[Tensor]], None, None]:
         """See `Source`.
 
         Raises:
@@ -62,9 +63,9 @@ class PhotoSource:
                         for number, photo in enumerate(chosen)
                     ]
 
-        loaded = load(self._photos, keys())
-        for _step, share in shares(batches, first, end, rank, world, self._micro_batch):
-            yield share, list(islice(loaded, len(share.micro_batches)))
+        with closing(load(self._photos, keys())) as loaded:
+            for _step, share in shares(batches, first, end, rank, world, self._micro_batch):
+                yield share, list(islice(loaded, len(share.micro_batches)))
 
     def plain(self, indices: Indices) -> Iterator[Tensor]:
         """See `Source`."""
@@ -86,7 +87,7 @@ class FeatureSource:
 
     def steps(
         self, batches: Batches, first: int, end: int, rank: int, world: int
-    ) -> Iterator[tuple[Share, list[Tensor]]]:
+    ) -> Generator[tuple[Share, list[Tensor]], None, None]:
         """See `Source`."""
         for step, share in shares(batches, first, end, rank, world, self._micro_batch):
             micro_batches = [

@@ -7,7 +7,7 @@ import math
 import time
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import nullcontext
+from contextlib import closing, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -115,26 +115,32 @@ class _Steps:
 
     def run(self, at: Position) -> Position:
         accelerator = self._accelerator
-        given = self._stage.training.steps(
-            self._batches, at.step, self._end, accelerator.process_index, accelerator.num_processes
-        )
+        rank, world = accelerator.process_index, accelerator.num_processes
         self._train_mode()
-        while at.step < self._end and not self._is_enough(at):
-            share, micro_batches = self._next(given, at)
-            at, loss, stop, due = self._step(at, share, micro_batches)
-            count = len(self._batches.step(at.step - 1))
-            self._around.journal.step(at.total, loss / count, self._rate(at.step - 1), count)
-            improved = False
-            if at.step % self._every == 0 or at.step == self._end:
-                before = at.best_total
-                at = self._evaluate(at)
-                improved = at.best_total != before
-            if improved or stop or due:
-                self._save(at)
-            if stop:
-                raise Interrupted(f"stopped after step {at.total}; all is saved")
+        with closing(
+            self._stage.training.steps(self._batches, at.step, self._end, rank, world)
+        ) as given:
+            while at.step < self._end and not self._is_enough(at):
+                at = self._on(at, given)
         accelerator.unwrap_model(self._wrapped, keep_fp32_wrapper=False)
         accelerator.free_memory()
+        return at
+
+    def _on(self, at: Position, given: Iterator[tuple[Share, list[Tensor]]]) -> Position:
+        """One step, and what is due after it."""
+        share, micro_batches = self._next(given, at)
+        at, loss, stop, due = self._step(at, share, micro_batches)
+        count = len(self._batches.step(at.step - 1))
+        self._around.journal.step(at.total, loss / count, self._rate(at.step - 1), count)
+        improved = False
+        if at.step % self._every == 0 or at.step == self._end:
+            before = at.best_total
+            at = self._evaluate(at)
+            improved = at.best_total != before
+        if improved or stop or due:
+            self._save(at)
+        if stop:
+            raise Interrupted(f"stopped after step {at.total}; all is saved")
         return at
 
     def _is_enough(self, at: Position) -> bool:
