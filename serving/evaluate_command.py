@@ -149,7 +149,7 @@ def _print(summary: dict[str, Any]) -> None:
     title = " ".join(filter(None, (summary["model"], summary["version"])))
     counted = f"{summary['photos']} photos ({summary['part']})"
     if summary["not_answered"]:
-        counted += f", {summary['not_answered']} files without an answer"
+        counted += f"; {summary['not_answered']} files of the folder have no answer"
     console = Console()
     console.print(_as_it_is(f"{title}: {counted}"))
     console.print(table)

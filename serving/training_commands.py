@@ -27,7 +27,7 @@ def add_commands(app: typer.Typer) -> None:
     recipes.command("show", epilog="Example: catbreeds recipes show cat-breeds-edge")(show_recipe)
     app.add_typer(recipes, name="recipes")
     data = typer.Typer(help="Look at a folder of photos before training on it.")
-    data.callback()(lambda: None)
+    data.callback(epilog="Example: catbreeds data check demo build/demo/data")(lambda: None)
     data.command(
         "check", epilog="Example: catbreeds data check cat-breeds DATA --picture check.png"
     )(check)
@@ -106,7 +106,10 @@ def check(
     picture: Annotated[Path | None, typer.Option(help="A .png to draw the report into.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Count classes, find what does not decode, and what a careless split would leak."""
+    """Count classes, find what does not decode, and what a careless split would leak.
+
+    Exit code 1: the folder does not hold the recipe's layout. What is found in it changes no code.
+    """
     from training.data.check import check_data, print_table
     from training.recipe import load_recipe
 
@@ -116,6 +119,7 @@ def check(
         from training.data.check_picture import draw
 
         draw(report, picture)
+        print(f"{picture}: drawn", file=sys.stderr)
     if as_json:
         print(json.dumps(asdict(report), indent=2))
     else:
@@ -166,7 +170,13 @@ def train(
     if os.environ.get("RANK", "0") != "0":  # one of several processes speaks
         return
     metrics = ", ".join(f"{name} {value:.3f}" for name, value in run.metrics.items())
-    _say(as_json, {"run": str(out), "metrics": dict(run.metrics)}, f"{out}: {metrics}")
+    part = run.data["figures_of"]
+    _say(
+        as_json,
+        {"run": str(out), "figures_of": part, "metrics": dict(run.metrics)},
+        f"{out}: {metrics} ({run.data[f'{part}_photos']} {part} photos)\n"
+        f"next: catbreeds evaluate {out} --data {data}, or catbreeds archive {out} --version 1.0",
+    )
 
 
 def evaluate(

@@ -24,7 +24,7 @@ from training.fitting.augmentation import Augmentation
 from training.fitting.photos import Photos
 from training.pretrained import load_pretrained
 from training.spec import Recipe
-from training.weights import fetch
+from training.weights import WeightsError, fetch
 
 
 @dataclass(frozen=True)
@@ -112,6 +112,8 @@ def prepare(recipe: Recipe, folder: Path, weights: str | None) -> Prepared:
     path = None
     if wanted != "none":
         path = Path(wanted) if weights else fetch(wanted)
+        if not path.is_file():
+            raise WeightsError(f"--weights {path}: no such file")
     dataset = read_dataset(spec.layout, folder)
     scanned = scan(dataset)
     parts = split(dataset, scanned, spec.validation, spec.test, spec.seed)

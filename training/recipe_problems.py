@@ -30,7 +30,12 @@ _TYPES = {
 def in_one_line(error: ValidationError) -> str:
     """All problems of a recipe that `Recipe` has refused."""
     found: dict[str, list[str]] = {}
-    for each in error.errors():
+    problems = error.errors()
+    within = {each["loc"][:depth] for each in problems for depth in range(len(each["loc"]))}
+    for each in problems:
+        # A list whose items are wrong is also called too short.
+        if each["type"] == "too_short" and each["loc"] in within:
+            continue
         place, wrong = _problem(each)
         found.setdefault(place, []).append(wrong)
     return "; ".join(_joined(place, wrong) for place, wrong in found.items())

@@ -131,7 +131,7 @@ def test_main_figures_are_printed_and_the_report_lies_where_it_says(
     outside = few / "images" / "Siamese"
     assert evaluate_command(str(run), few, "all", outside, "cat-breeds", None, False) == 0
     shown = capsys.readouterr().out
-    assert f"{DEMO}: 12 photos (all), 1 files without an answer" in shown
+    assert f"{DEMO}: 12 photos (all); 1 files of the folder have no answer" in shown
     for name in ("Top-1", "Majority baseline", "Macro-F1", "Calibration error", "Outside unsure"):
         assert name in shown
     assert "50.0%" in next(line for line in shown.splitlines() if "Majority" in line)
@@ -150,7 +150,7 @@ def test_a_service_s_problem_with_a_photo_is_named(
     for url in (service.server.inference_url, gateway.url):
         found = evaluated(url, few, tmp_path / "out", model=DEMO, version="0.1")
         (why,) = found["data"]["not_answered"].values()
-        assert "JPEG" in why
+        assert "not an image format" in why
         assert found["data"]["photos"] == 12
         assert (found["model"]["name"], found["model"]["version"]) == (DEMO, "0.1")
 

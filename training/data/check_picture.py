@@ -120,7 +120,7 @@ def _title(report: DataReport) -> str:
     baseline = (
         report.parts["test"].majority_baseline or report.parts["validation"].majority_baseline
     )
-    said = f", majority baseline {baseline:.1%}" if baseline is not None else ""
+    said = f", majority baseline {baseline:.1%} (held out)" if baseline is not None else ""
     return f"{report.photos:,} photos of {len(report.classes)} classes{said}"
 
 

@@ -53,7 +53,9 @@ def select(model: ModelDescription, data: Path, part: str, layout: str | None = 
         DatasetError: no data folder of that layout.
     """
     if part not in get_args(EvaluatedPart):
-        raise EvaluationError(f"part: {part!r} is not allowed; {get_args(EvaluatedPart)} are")
+        raise EvaluationError(
+            f"part: {part!r} is not allowed; {', '.join(get_args(EvaluatedPart))} are"
+        )
     chosen = _layout(model, layout)
     dataset = read_dataset(chosen, data)
     remarks: list[str] = []
@@ -112,7 +114,9 @@ def _layout(model: ModelDescription, layout: str | None) -> LayoutName:
             f"{model.source}: its card does not say in which layout its photos lie; "
             f"name one of {', '.join(get_args(LayoutName))} as layout"
         )
-    raise EvaluationError(f"layout: {chosen!r} is not allowed; {get_args(LayoutName)} are")
+    raise EvaluationError(
+        f"layout: {chosen!r} is not allowed; {', '.join(get_args(LayoutName))} are"
+    )
 
 
 def _can_be_split(described: Mapping[str, Any], layout: str) -> bool:

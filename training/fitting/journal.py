@@ -67,8 +67,9 @@ class Journal:
         """After each evaluation."""
         rate = self._seen / max(time.monotonic() - self._since, 1e-9)
         self._since, self._seen = time.monotonic(), 0
-        best = ", ".join(f"{name} {value:.3f}" for name, value in figures.items())
-        self._progress.update(self._task, note=f"loss {loss:.3f}, {best}")
+        found = f"top1 {figures['top1']:.3f}, loss {figures['loss']:.3f}"
+        note = f"phase {phase + 1}, epoch {epoch:.1f}: loss {loss:.3f}; validation: {found}"
+        self._progress.update(self._task, note=note)
         self._track({f"validation_{k}": v for k, v in figures.items()}, total)
         if not self._accelerator.is_main_process:
             return

@@ -85,6 +85,9 @@ def start_tracking(accelerator: Accelerator, recipe: Recipe, facts: Mapping[str,
 
     Args:
         facts: such as the hash of the split; of a list its length is told.
+
+    Raises:
+        TrackingError: the tracker cannot be reached, or lacks a setting.
     """
     told = {key: len(value) if isinstance(value, list) else value for key, value in facts.items()}
     machine = {
@@ -93,7 +96,14 @@ def start_tracking(accelerator: Accelerator, recipe: Recipe, facts: Mapping[str,
         "precision": accelerator.mixed_precision,
     }
     config = flattened({**recipe.model_dump(), "found": told, "machine": machine})
-    accelerator.init_trackers(recipe.name, config)
+    try:
+        accelerator.init_trackers(recipe.name, config)
+    # Each tracker has errors of its own: no key, no server, a store of an older version, ...
+    except Exception as error:
+        raise TrackingError(
+            f"the tracker does not start: {error}; see its settings in docs/training.md, "
+            "or take --tracker none"
+        ) from error
 
 
 def flattened(value: object, path: str = "") -> dict[str, str | int | float | bool]:
