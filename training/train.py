@@ -13,6 +13,7 @@ and after Ctrl-C or a crash: the same with --resume.
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -31,12 +32,13 @@ from training.fitting.photos import Photos, normaliser
 from training.fitting.signals import Signals
 from training.fitting.source import PhotoSource
 from training.fitting.steps import Surroundings
-from training.fitting.tracking import make_accelerator, start_tracking
+from training.fitting.tracking import flattened, make_accelerator, start_tracking
 from training.fitting.validation import figures, logits_of
 from training.memory import keep_memory
 from training.prepare import Prepared, prepare
 from training.recipe import load_recipe
 from training.run_folder import Run, alone, check_no_run, write_run
+from training.spec import Recipe
 
 
 def train(
@@ -89,7 +91,10 @@ def _train(
     # The first process of each machine downloads and scans, the others find it in the caches.
     with accelerator.local_main_process_first():
         prepared = prepare(recipe, data, weights)
-    checkpoint = checkpoints.load(prepared.identity) if checkpoints else None
+    checkpoint = None
+    if checkpoints:
+        _check_recipe(out, recipe)
+        checkpoint = checkpoints.load(prepared.identity)
     model = prepared.build()
     scratch = _scratch(out, prepared, accelerator)
     if accelerator.is_main_process:
@@ -126,6 +131,23 @@ def _train(
         checkpoints.remove()
         shutil.rmtree(scratch, ignore_errors=True)
     return run
+
+
+def _check_recipe(out: Path, recipe: Recipe) -> None:
+    """What was changed since a run began is named, which its checkpoint could not do."""
+    try:
+        before = flattened(json.loads((out / "recipe.json").read_text()))
+    except (OSError, ValueError):
+        return
+    now = flattened(recipe.model_dump(mode="json"))
+    keys = [key for key in {**before, **now} if before.get(key) != now.get(key)]
+    changed = [key for key in keys if key != "training.checkpoint_minutes"]
+    if changed:
+        told = "; ".join(f"{key} was {before.get(key)!r}, is {now.get(key)!r}" for key in changed)
+        raise CheckpointError(
+            f"{out}: was begun with another recipe: {told}; go on with the same --set, or remove "
+            "the folder to begin anew"
+        )
 
 
 def judge(

@@ -224,7 +224,7 @@ def test_an_interrupted_run_is_not_begun_anew_without_a_word(
     with pytest.raises(CheckpointError, match="--resume"):
         train(recipe, data, tmp_path / "run", changes=changes, tracker="none")
     # With another recipe what was learned is worth nothing.
-    with pytest.raises(CheckpointError, match="another recipe"):
+    with pytest.raises(CheckpointError, match=r"phases\.1\.learning_rate was 1e\+38, is 0\.002"):
         train(recipe, data, tmp_path / "run", resume=True, tracker="none")
 
 

@@ -1,4 +1,4 @@
-"""What training says while it runs: a bar, a line an evaluation, and curves for a tracker."""
+"""What training says while it runs: a bar or lines, a record, and curves for a tracker."""
 
 from __future__ import annotations
 
@@ -70,6 +70,10 @@ class Journal:
         found = f"top1 {figures['top1']:.3f}, loss {figures['loss']:.3f}"
         note = f"phase {phase + 1}, epoch {epoch:.1f}: loss {loss:.3f}; validation: {found}"
         self._progress.update(self._task, note=note)
+        if self._progress.disable and self._accelerator.is_main_process:
+            # Into whatever file a long training was sent to, where a bar would be noise.
+            share = self._progress.tasks[0].percentage
+            print(f"{share:.0f}%, step {total}: {note}, {rate:.0f} photos/s", file=sys.stderr)
         self._track({f"validation_{k}": v for k, v in figures.items()}, total)
         if not self._accelerator.is_main_process:
             return
