@@ -88,7 +88,7 @@ def test_the_card_tells_how_it_was_trained(
     assert data["figures_of"] == ("test" if data["test_photos"] else "validation")
     assert set(card["metrics"]) > {"top1", "top5", "loss", "majority_baseline"}
     for key in ("intended_use", "limitations", "licence_notes"):
-        assert card[key] == getattr(recipe.card, key), key
+        assert card[key] == recipe.card.model_dump(mode="json")[key], key
 
 
 @EACH
