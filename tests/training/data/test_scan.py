@@ -108,6 +108,7 @@ def test_ctrl_c_leaves_what_was_scanned(tmp_path: Path) -> None:
     dataset = lone_photos(folder, {f"{n:03}.jpg": jpeg(picture(n)) for n in range(300)})
     code = """
 import os, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background ignores it
 from pathlib import Path
 from training.data.dataset import Dataset, Photo
 from training.data.scan import scan
@@ -147,6 +148,7 @@ def test_a_killed_process_is_an_error_that_names_the_folder(tmp_path: Path) -> N
     dataset = lone_photos(tmp_path / "set", {f"{n:03}.jpg": jpeg(picture(n)) for n in range(300)})
     code = """
 import os, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background ignores it
 from multiprocessing import active_children
 from pathlib import Path
 from training.data.dataset import Dataset, DatasetError, Photo
