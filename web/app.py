@@ -27,6 +27,7 @@ from web.fetch import PhotoFetcher
 from web.files import Files
 from web.models import Catalogue
 from web.observe import Metrics, Observe
+from web.pace import Pace
 from web.problems import MethodNotAllowed, NotFound
 from web.record import record_of
 from web.settings import Settings
@@ -46,7 +47,8 @@ def create_app(settings: Settings) -> FastAPI:
         redirect_slashes=False,
     )
     app.state.settings = settings
-    app.state.admission = Admission(settings)
+    app.state.pace = Pace()
+    app.state.admission = Admission(settings, app.state.pace)
     app.state.metrics = Metrics()
     for part in (page, classify, models, health, docs):
         app.include_router(part.router)
@@ -74,7 +76,11 @@ def create_app(settings: Settings) -> FastAPI:
 async def _running(app: FastAPI) -> AsyncIterator[None]:
     state, settings = app.state, app.state.settings
     state.upstream = Upstream(
-        settings.torchserve, token_file(settings), settings.answer_s, settings.torchserve_photos
+        settings.torchserve,
+        token_file(settings),
+        settings.answer_s,
+        settings.torchserve_photos,
+        state.pace,
     )
     state.catalogue = Catalogue(settings, state.upstream)
     state.monitor = health.Monitor(settings, state.catalogue, state.upstream)

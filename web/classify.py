@@ -14,9 +14,9 @@ from starlette.responses import Response
 from handlers.images import TAKEN_FORMATS
 from handlers.problems import InvalidOption, Problem, UnsupportedImage
 from web import openapi
-from web.admission import Ticket, client_key
+from web.admission import OF_A_REQUEST, Ticket, client_key
 from web.answers import json_response, passed_problem
-from web.problems import RetryLater
+from web.problems import Overloaded, RetryLater
 from web.record import Record, record_of
 from web.uploads import Upload, read_upload
 from web.upstream import Answer, Question
@@ -24,7 +24,6 @@ from web.upstream import Answer, Question
 router = APIRouter()
 T = TypeVar("T")
 
-_AT_ONCE = 8
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
@@ -71,13 +70,24 @@ async def predictions(
         ticket.take_memory(state.settings.photo_bytes)
         upload.photos.append(await _fetched(request, upload.url))
     record.model, record.photos = model, len(upload.photos)
-    places = asyncio.Semaphore(_AT_ONCE)
+    try:
+        ticket.join_queue(len(upload.photos))
+    except Overloaded:
+        state.metrics.refused.inc(len(upload.photos))
+        raise
+    places = asyncio.Semaphore(OF_A_REQUEST)
 
     def passed_over(problem: str) -> None:
         record.passed_over.append(f"{canary}:{problem}")
         state.metrics.fallbacks.labels(model).inc()
 
     async def answer(photo: bytearray | Problem) -> Answer | Problem:
+        try:
+            return await asked(photo)
+        finally:
+            ticket.answered()
+
+    async def asked(photo: bytearray | Problem) -> Answer | Problem:
         if isinstance(photo, Problem):
             return photo
         if _would_be_read_as_json(photo):

@@ -144,5 +144,6 @@ async def metrics(request: Request) -> Response:
     if address is None or not any(address in network for network in state.settings.metrics_from):
         raise NotFound(f"path: {request.url.path} is not there")
     state.metrics.in_work.set(state.admission.photos)
+    state.metrics.wait.set(state.admission.expected_wait_s)
     state.metrics.memory.set(state.admission.memory)
     return Response(generate_latest(state.metrics.registry), media_type=CONTENT_TYPE_LATEST)

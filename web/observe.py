@@ -75,8 +75,18 @@ class Metrics:
             ["model"],
             registry=self.registry,
         )
+        self.refused = Counter(
+            "catbreeds_web_photos_refused_total",
+            "Photos refused because they would have waited too long.",
+            registry=self.registry,
+        )
         self.in_work = Gauge(
             "catbreeds_web_photos_in_work", "Photos in work now.", registry=self.registry
+        )
+        self.wait = Gauge(
+            "catbreeds_web_expected_wait_seconds",
+            "That a photo which comes now has to wait for those before it.",
+            registry=self.registry,
         )
         self.memory = Gauge(
             "catbreeds_web_upload_bytes", "Bytes of uploads in memory.", registry=self.registry

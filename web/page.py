@@ -13,6 +13,7 @@ from starlette.responses import HTMLResponse, Response
 from handlers.problems import Problem
 from web.classify import predictions, until_disconnect
 from web.models import described
+from web.problems import RetryLater
 from web.record import record_of
 from web.uploads import read_upload
 
@@ -43,7 +44,10 @@ async def _classified(request: Request) -> Response:
     except Problem as problem:
         record.problem = problem.slug
         body = problem.to_body(record.request_id)
-        return await _rendered(request, problem.status, problem=body)
+        page = await _rendered(request, problem.status, problem=body)
+        if isinstance(problem, RetryLater):
+            page.headers["Retry-After"] = str(problem.retry_after_s)
+        return page
     (answer,) = answers[:1]
     if isinstance(answer, Problem) or answer.is_problem:
         body = answer.to_body(None) if isinstance(answer, Problem) else json.loads(answer.body)

@@ -83,6 +83,14 @@ class Settings(BaseSettings):
         ge=1,
         description="Photos in work at once; one more gets 503.",
     )
+    # Two full batches of a model that does 40 photos/s. With half of it such a model got no full
+    # batches, and did 0.8 of what it can; more is waited for in vain.
+    queue_s: float = Field(
+        default=0.4,
+        gt=0,
+        description="Seconds that a photo may be expected to wait for those before it; above, it "
+        "gets 503. Half as long again for a client that has none there; eight may always be ahead.",
+    )
     torchserve_photos: int = Field(
         default=16,
         ge=1,

@@ -9,8 +9,8 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-import secrets
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -24,13 +24,14 @@ from handlers.problems import (
     TooLarge,
     shorten,
 )
+from web.framing import PIECE, form_around, pieces
+from web.pace import Pace
 from web.problems import BadAnswer, NotFound, Overloaded, Unavailable, UpstreamTimeout
 from web.token import Token
 
 log = logging.getLogger(__name__)
 
 _JSON = "application/json"
-_PIECE = 256 * 1024
 _TOKEN_WAITS_S = (0.0, 0.02, 0.05, 0.1, 0.2, 0.4, 0.8)
 _NAME = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-")
 
@@ -97,12 +98,16 @@ class Upstream:
         answer_s: seconds that one answer may take, with the wait for its turn.
         at_once: requests that it has at a time. TorchServe works off its queue whether or not
             somebody still waits, so the queue is here, where it can be left.
+        pace: is told of each photo there.
     """
 
-    def __init__(self, url: str, token_file: Path, answer_s: float, at_once: int) -> None:
+    def __init__(
+        self, url: str, token_file: Path, answer_s: float, at_once: int, pace: Pace
+    ) -> None:
         self._url = url.rstrip("/")
         self._places = asyncio.Semaphore(at_once)
         self._answer_s = answer_s
+        self._pace = pace
         self._token = Token(token_file)
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=30),
@@ -141,12 +146,12 @@ class Upstream:
             Problem: as `predict`.
         """
         asked = Question(b"{}", model, version, headers={"describe": "True"})
-        answer = await self._ask("predictions", asked)
+        answer = await self._ask("predictions", asked, is_photo=False)
         if answer.is_problem:
             raise BadAnswer(f"model {model}: gives no model card")
         return answer.body
 
-    async def _ask(self, api: str, question: Question) -> Answer:
+    async def _ask(self, api: str, question: Question, is_photo: bool = True) -> Answer:
         """One answer of the handler, good or a problem.
 
         Raises:
@@ -165,15 +170,32 @@ class Upstream:
                 )
         try:
             async with asyncio.timeout(self._answer_s) as timeout, self._places:
-                if question.canary is not None:
-                    # Half of what is left after the wait for a place: the default gets the rest.
-                    left_s = (timeout.when() or 0) - asyncio.get_running_loop().time()
-                    answer = await self._of_canary(api, question, question.canary, left_s / 2)
-                    if answer is not None:
-                        return answer
-                return await self._answered(api, question, question.version)
+                if not is_photo:
+                    return await self._answered(api, question, question.version)
+                return await self._of_photo(api, question, timeout.when() or 0.0)
         except TimeoutError:
             raise UpstreamTimeout("no answer in time: too much to do, or this photo") from None
+
+    async def _of_photo(self, api: str, question: Question, until: float) -> Answer:
+        """A photo's answer, of which the pace is told.
+
+        Args:
+            until: seconds, of the loop's clock.
+        """
+        is_answered = False
+        self._pace.begin(time.monotonic())
+        try:
+            answer = None
+            if question.canary is not None:
+                # Half of what is left after the wait for a place: the default gets the rest.
+                left_s = until - asyncio.get_running_loop().time()
+                answer = await self._of_canary(api, question, question.canary, left_s / 2)
+            if answer is None:
+                answer = await self._answered(api, question, question.version)
+            is_answered = not answer.is_problem
+            return answer
+        finally:
+            self._pace.end(time.monotonic(), is_answered)
 
     async def _of_canary(
         self, api: str, question: Question, version: str, patience_s: float
@@ -219,7 +241,7 @@ class Upstream:
         sent["Authorization"] = self._token.header
         before, after = b"", b""
         if options:
-            boundary, before, after = _form_around(options)
+            boundary, before, after = form_around(options)
             sent["Content-Type"] = f"multipart/form-data; boundary={boundary}"
         else:
             sent["Content-Type"] = "application/octet-stream"
@@ -227,8 +249,8 @@ class Upstream:
         sent["Content-Length"] = str(size)
         try:
             for last_try in (False, True):
-                whole = size <= _PIECE
-                data = before + photo + after if whole else _pieces((before, photo, after))
+                whole = size <= PIECE
+                data = before + photo + after if whole else pieces((before, photo, after))
                 try:
                     async with self._session.post(
                         self._url + path, data=data, headers=sent, allow_redirects=False
@@ -260,25 +282,3 @@ class Upstream:
             # Its text is the same for both, and speaks of scaling workers.
             return Overloaded(f"model {wanted}: its queue is full, or its worker starts anew")
         return BadAnswer(f"model {wanted}: the model server answered {status}")
-
-
-def _form_around(options: Mapping[str, str]) -> tuple[str, bytes, bytes]:
-    """A boundary, and what stands before and after the photo in a form with these fields."""
-    boundary = secrets.token_hex(16)
-    fields = "".join(
-        f'--{boundary}\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n'
-        for name, value in options.items()
-    )
-    photo = (
-        f'--{boundary}\r\nContent-Disposition: form-data; name="photo"; filename="photo"\r\n'
-        "Content-Type: application/octet-stream\r\n\r\n"
-    )
-    return boundary, (fields + photo).encode("utf-8", "replace"), f"\r\n--{boundary}--\r\n".encode()
-
-
-async def _pieces(parts: Iterable[bytes | bytearray]) -> AsyncIterator[bytes]:
-    """In turn, each as soon as the one before has gone out: nothing piles up behind the socket."""
-    for part in parts:
-        view = memoryview(part)
-        for start in range(0, len(part), _PIECE):
-            yield bytes(view[start : start + _PIECE])

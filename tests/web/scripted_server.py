@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections import deque
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -12,11 +13,20 @@ from typing import Any, Self
 
 @dataclass(frozen=True)
 class Scripted:
-    """One answer; `body` other than bytes becomes JSON, None closes the connection unanswered."""
+    """One answer; `body` other than bytes becomes JSON, None closes the connection unanswered.
+
+    Attributes:
+        takes_s: until it comes; in that time no other one is given.
+    """
 
     status: int
     body: Any
     headers: dict[str, str] = field(default_factory=dict)
+    takes_s: float = 0.0
+
+
+class _Server(ThreadingHTTPServer):
+    request_queue_size = 128
 
 
 class ScriptedServer:
@@ -24,12 +34,16 @@ class ScriptedServer:
 
     Attributes:
         asked: method, path with query, and body of each request.
+        answers: may be cleared, and no answer is given until it is set again.
     """
 
     def __init__(self, *script: Scripted) -> None:
         self._script = deque(script)
         self.asked: list[tuple[str, str, bytes]] = []
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
+        self.answers = threading.Event()
+        self.answers.set()
+        self._one_at_a_time = threading.Lock()
+        self._server = _Server(("127.0.0.1", 0), self._handler())
         self._thread = threading.Thread(target=self._server.serve_forever)
         self.url = f"http://127.0.0.1:{self._server.server_port}"
 
@@ -38,9 +52,14 @@ class ScriptedServer:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.answers.set()
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
+
+    def go_on_with(self, *script: Scripted) -> None:
+        """Another script, from now on."""
+        self._script = deque(script)
 
     def _handler(self) -> type[BaseHTTPRequestHandler]:
         scripted = self
@@ -49,7 +68,10 @@ class ScriptedServer:
             def do_GET(self) -> None:
                 body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
                 scripted.asked.append((self.command, self.path, body))
-                answer = scripted._next()
+                scripted.answers.wait()
+                with scripted._one_at_a_time:
+                    answer = scripted._next()
+                    time.sleep(answer.takes_s)
                 if answer.body is None:
                     return
                 content = answer.body
