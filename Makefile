@@ -1,11 +1,12 @@
-# `make serve`: set up, and serve a model. `make test`: set up, and run all checks.
+# `make serve`: set up, and serve a model. `make test`: set up, and run all checks. `make bench`: set
+# up, and compare the service with what people use instead.
 
 PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 DEMO := build/demo
 
-.PHONY: serve test browser lint format lock clean
+.PHONY: serve test bench browser wrk lint format lock clean
 .DELETE_ON_ERROR:
 
 # Straight to serving where the model store holds an archive; else the demo is made first.
@@ -13,7 +14,7 @@ serve: $(VENV)/installed $(if $(wildcard model_store/*.mar),,model_store/cat-bre
 	$(BIN)/catbreeds serve
 
 # OpenMP's threads would spin while they wait, at the cost of whatever else runs.
-test: $(VENV)/installed-dev lint browser
+test: $(VENV)/installed-dev lint browser wrk
 	OMP_WAIT_POLICY=passive $(BIN)/pytest
 
 # For the tests of the page, which are skipped where there is none. Only root can install it.
@@ -21,6 +22,16 @@ browser:
 	@command -v chromium >/dev/null || command -v google-chrome >/dev/null || { test "$$(id -u)" = 0 && \
 		{ apt-get install --yes chromium || { apt-get update && apt-get install --yes chromium; }; }; } \
 		>/dev/null || echo "no Chromium: the page is tested without a browser"
+
+# For the load of benchmarks and of their tests, which are skipped where there is none.
+wrk:
+	@command -v wrk >/dev/null || { test "$$(id -u)" = 0 && \
+		{ apt-get install --yes wrk || { apt-get update && apt-get install --yes wrk; }; }; } \
+		>/dev/null || echo "no wrk: nothing is measured under load"
+
+# Ten minutes on two cores, which should have nothing else to do.
+bench: $(VENV)/installed-dev wrk
+	$(BIN)/catbreeds bench --quick
 
 lint: $(VENV)/installed-dev
 	$(BIN)/ruff check .
@@ -39,7 +50,7 @@ $(DEMO)/run/run.json: | $(DEMO)/data
 	$(BIN)/catbreeds train demo $(DEMO)/data $(DEMO)/run --resume
 
 model_store/cat-breeds-0.1.mar: | $(DEMO)/run/run.json
-	$(BIN)/catbreeds archive $(DEMO)/run --version 0.1
+	$(BIN)/catbreeds archive $(DEMO)/run --version 0.1 --data $(DEMO)/data
 
 # pip is what a half-made environment lacks.
 $(VENV)/bin/pip:

@@ -4,6 +4,7 @@ architecture.py            build, fold, explained_layer and explained_cells; dep
 weights.safetensors        state dict, unfolded, as trained
 index_to_name.json         {"0": "Abyssinian", ...}
 model-card.json            what the model is; also preprocessing and calibration
+openvino/                  the converted network without its weights, see `openvino_engine`
 golden/NN.png              a few photos
 golden/logits.safetensors  their reference logits, "logits": float32 (photos, classes)
 SHA256SUMS                 of every other file
@@ -11,29 +12,25 @@ SHA256SUMS                 of every other file
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from types import ModuleType
-from typing import Any, Literal, TypeGuard, get_args
+from typing import Any, Literal, get_args
 
 import safetensors.torch
 import torch
 from torch import nn
 
-from handlers.config import Limits
+from handlers.config import Limits, Precision
 from handlers.images import decode_image
+from handlers.network import BundleError, Network, is_number, load_network
 from handlers.preprocessing import Preprocessing
 
 # What decides that an answer is unsure; `handlers.predictions.sureness` computes it.
 UnsureScore = Literal["probability", "max-logit", "energy"]
-
-
-class BundleError(Exception):
-    """A file of the archive does not hold what it should; the message names the file."""
 
 
 @dataclass(frozen=True)
@@ -54,23 +51,38 @@ class Bundle:
     """A model that is ready to be run.
 
     Attributes:
+        folder: of the unpacked archive.
         card: the model card, as `GET /models/<name>?customized=true` answers it.
         class_names: in the order of the logits.
         preprocessing: photo -> input.
-        model: float32, folded for inference, evaluation mode, gradients off.
-        explained_layer: of `model`; puts out the last feature map with a height and a width.
-        explained_cells: (pixel that its first cell is centred on, pixels from a cell to the next),
-            the same down and across.
         golden: for the self-test at load.
     """
 
+    folder: Path
     card: Mapping[str, Any]
     class_names: tuple[str, ...]
     preprocessing: Preprocessing
-    model: nn.Module
-    explained_layer: nn.Module
-    explained_cells: tuple[float, float]
     golden: GoldenSet
+
+    @cached_property
+    def network(self) -> Network:
+        """PyTorch's, loaded when it is needed, and again after `release_network`.
+
+        Raises:
+            BundleError: a file of it cannot be read, or does not fit the others.
+        """
+        options = self.card["architecture"]["options"]
+        return load_network(self.folder, options, len(self.class_names))
+
+    @property
+    def model(self) -> nn.Module:
+        """See `Network.model`."""
+        return self.network.model
+
+    def release_network(self) -> None:
+        """Give the memory back: another engine has what it needs of it, and only explanations will
+        want it again."""
+        self.__dict__.pop("network", None)
 
     @property
     def name(self) -> str:
@@ -98,6 +110,12 @@ class Bundle:
         """An answer whose score lies below it is unsure."""
         return float(self.card["unsure_threshold"])
 
+    def agreement(self, precision: Precision) -> float | None:
+        """Share of held-out photos whose top class in a reduced precision was that of float32;
+        None where it was not measured."""
+        measured: Mapping[str, float] | None = self.card.get("precisions", {}).get(precision)
+        return None if measured is None else measured["top1_agreement"]
+
 
 def load_bundle(model_dir: Path) -> Bundle:
     """Read an unpacked archive whose checksums have been verified: its architecture.py is run.
@@ -112,21 +130,15 @@ def load_bundle(model_dir: Path) -> Bundle:
         preprocessing = Preprocessing.from_dict(card["preprocessing"])
     except (ValueError, TypeError) as error:
         raise BundleError(f"model-card.json: {error}") from error
-    architecture = _architecture(model_dir / "architecture.py")
-    model = _model(architecture, card["architecture"]["options"], len(class_names), model_dir)
-    try:
-        explained_layer: nn.Module = architecture.explained_layer(model)
-    except Exception as error:
-        raise BundleError(f"architecture.py: explained_layer: {error}") from error
-    return Bundle(
+    bundle = Bundle(
+        folder=model_dir,
         card=card,
         class_names=class_names,
         preprocessing=preprocessing,
-        model=model,
-        explained_layer=explained_layer,
-        explained_cells=_explained_cells(architecture, model),
         golden=_golden_set(model_dir / "golden", preprocessing, len(class_names)),
     )
+    _ = bundle.network  # what is wrong with it is to be known now
+    return bundle
 
 
 def _json_object(path: Path) -> dict[str, Any]:
@@ -164,72 +176,33 @@ def _check_card(card: dict[str, Any], classes: int) -> None:
         problem = "architecture: an object with `options` is needed"
     elif card.get("classes") != classes:
         problem = f"classes: {card.get('classes')!r}, but index_to_name.json has {classes}"
-    elif not _is_number(temperature) or not 0 < temperature < math.inf:
+    elif not is_number(temperature) or not 0 < temperature < math.inf:
         problem = f"temperature: {temperature!r} is not allowed; a positive number is"
     elif score not in get_args(UnsureScore):
         problem = f"unsure_score: {score!r} is not allowed; one of {get_args(UnsureScore)} is"
     # The next number after 1 means: unsure of everything.
     elif score == "probability" and not (
-        _is_number(threshold) and 0 <= threshold <= math.nextafter(1, 2)
+        is_number(threshold) and 0 <= threshold <= math.nextafter(1, 2)
     ):
         problem = f"unsure_threshold: {threshold!r} is not allowed; 0 to 1 is"
-    elif not _is_number(threshold) or not math.isfinite(threshold):
+    elif not is_number(threshold) or not math.isfinite(threshold):
         problem = f"unsure_threshold: {threshold!r} is not allowed; a finite number is"
+    elif not _are_precisions(card.get("precisions", {})):
+        problem = (
+            f"precisions: {card['precisions']!r} is not allowed; "
+            '{precision: {"top1_agreement": 0 to 1}} is'
+        )
     if problem:
         raise BundleError(f"model-card.json: {problem}")
 
 
-def _is_number(value: object) -> TypeGuard[float]:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _architecture(path: Path) -> ModuleType:
-    # By path and under a name of its own: a checkout on sys.path must not come first.
-    spec = importlib.util.spec_from_file_location("catbreeds_architecture", path)
-    if spec is None or spec.loader is None:
-        raise BundleError(f"{path.name}: not a Python module")
-    module = importlib.util.module_from_spec(spec)
-    try:
-        spec.loader.exec_module(module)
-    except Exception as error:
-        raise BundleError(f"{path.name}: {type(error).__name__}: {error}") from error
-    for name in ("build", "fold", "explained_layer", "explained_cells"):
-        if not callable(getattr(module, name, None)):
-            raise BundleError(f"{path.name}: function {name} is missing")
-    return module
-
-
-def _model(
-    architecture: ModuleType, options: dict[str, Any], classes: int, model_dir: Path
-) -> nn.Module:
-    try:
-        model: nn.Module = architecture.build(classes, **options)
-        state = safetensors.torch.load_file(model_dir / "weights.safetensors")
-        model.load_state_dict(state, strict=True)
-    except Exception as error:
-        raise BundleError(f"weights.safetensors: do not fit architecture.py: {error}") from error
-    try:
-        folded: nn.Module = architecture.fold(model.eval())
-    except Exception as error:
-        raise BundleError(f"architecture.py: fold: {error}") from error
-    folded.requires_grad_(False)
-    return folded.eval().to(memory_format=torch.channels_last)
-
-
-def _explained_cells(architecture: ModuleType, model: nn.Module) -> tuple[float, float]:
-    try:
-        first, step = architecture.explained_cells(model)
-    except Exception as error:
-        raise BundleError(f"architecture.py: explained_cells: {error}") from error
-    if not (_is_number(first) and math.isfinite(first)):
-        raise BundleError(
-            f"architecture.py: explained_cells: first is {first!r}; a number is needed"
-        )
-    if not (_is_number(step) and 0 < step < math.inf):
-        raise BundleError(
-            f"architecture.py: explained_cells: step is {step!r}; a number above 0 is needed"
-        )
-    return float(first), float(step)
+def _are_precisions(value: object) -> bool:
+    return isinstance(value, dict) and all(
+        isinstance(each, dict)
+        and is_number(each.get("top1_agreement"))
+        and 0 <= each["top1_agreement"] <= 1
+        for each in value.values()
+    )
 
 
 def _golden_set(folder: Path, preprocessing: Preprocessing, classes: int) -> GoldenSet:

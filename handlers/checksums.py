@@ -8,6 +8,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 SUMS_FILE = "SHA256SUMS"
+# Folders of an unpacked archive that are no part of it.
+SHARED_FOLDER = ".shared"
+NOT_LISTED = {"__pycache__", SHARED_FOLDER}
 
 _LINE = re.compile(r"([0-9a-f]{64}) [ *]([^\r\n]+)")
 
@@ -55,7 +58,8 @@ def parse_sums(text: str) -> dict[str, str]:
 def verify_checksums(model_dir: Path) -> None:
     """Compare every file of an unpacked archive with SHA256SUMS.
 
-    SHA256SUMS itself and what Python compiles beside the modules (`__pycache__`) are not listed.
+    SHA256SUMS itself is not listed, nor is what comes to lie in `NOT_LISTED` when the archive is
+    used: what Python compiles, and what workers share.
 
     Raises:
         ChecksumError: an entry differs, is missing, or is not listed.
@@ -68,7 +72,7 @@ def verify_checksums(model_dir: Path) -> None:
     present = {
         path.relative_to(model_dir).as_posix()
         for path in model_dir.rglob("*")
-        if path.is_file() and "__pycache__" not in path.relative_to(model_dir).parts
+        if path.is_file() and NOT_LISTED.isdisjoint(path.relative_to(model_dir).parts)
     } - {SUMS_FILE}
     for entry in sorted(listed.keys() | present):
         if entry not in present:

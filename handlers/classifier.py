@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from itertools import groupby
 from typing import Any
 
 import torch
 
 from handlers.bundle import Bundle
 from handlers.config import HandlerConfig
-from handlers.engines import Engine
+from handlers.engines import Engine, Machine
 from handlers.explanations import explain
-from handlers.images import decode_image
+from handlers.images import decode_photo
 from handlers.metrics import Metrics
 from handlers.predictions import Timing, envelope, is_unsure, probabilities, result, top_classes
 from handlers.problems import InternalError, InvalidOption, Problem
@@ -86,7 +88,7 @@ class Classifier:
         engine: Engine,
         config: HandlerConfig,
         metrics: Metrics,
-        batch_size: int = 1,
+        machine: Machine,
     ) -> None:
         """Put the parts together.
 
@@ -95,14 +97,16 @@ class Classifier:
             engine: one that `choose_engine` has tested.
             config: response form, defaults and limits.
             metrics: receives what happens; flushed after each batch.
-            batch_size: most photos that go through the network at once. Requests can hold many
-                photos each, and memory must not grow with them.
+            machine: its `batch_size` is the most photos that go through the network at once:
+                requests can hold many each, and memory must not grow with them. With more than
+                one thread photos are decoded side by side.
         """
         self._bundle = bundle
         self._engine = engine
         self._config = config
         self._metrics = metrics
-        self._batch_size = max(batch_size, 1)
+        self._batch_size = machine.batch_size
+        self._pool = ThreadPoolExecutor(machine.threads) if machine.threads > 1 else None
         classes = len(bundle.class_names)
         self._most_top_k = min(config.limits.top_k or classes, classes)
         self._default_top_k = min(config.default_top_k, self._most_top_k)
@@ -110,19 +114,42 @@ class Classifier:
     def answer(self, items: Sequence[Item]) -> list[Answer]:
         """One answer for each item, in order. Whatever an item holds, the others keep theirs."""
         jobs = [self._parse(item) for item in items]
-        waiting: list[_Photo] = []
-        for job in jobs:
-            if isinstance(job, _Job):
-                for number in range(len(job.request.photos)):
-                    waiting += self._decode(job, number)
-                    if len(waiting) >= self._batch_size:
-                        self._predict(waiting)
-                        waiting = []
-        if waiting:
-            self._predict(waiting)
+        waiting = [
+            (job, number)
+            for job in jobs
+            if isinstance(job, _Job)
+            for number in range(len(job.request.photos))
+        ]
+        for photos in self._decoded(waiting):
+            for photo in photos:
+                if photo.job.item.wants_explanation:
+                    self._explain(photo)
+            asked = [photo for photo in photos if not photo.job.item.wants_explanation]
+            if asked:
+                self._predict(asked)
         answers = [self._encode(job, item) for job, item in zip(jobs, items, strict=True)]
         self._metrics.flush()
         return answers
+
+    def _decoded(self, waiting: Sequence[tuple[_Job, int]]) -> Iterator[list[_Photo]]:
+        """What can be decoded, so many at a time as go through the network at once.
+
+        With threads for it, the next are decoded while these are in the network.
+        """
+        size = self._batch_size
+        chunks = [waiting[start : start + size] for start in range(0, len(waiting), size)]
+        if self._pool is None:
+            yield from ([*self._decode_all(chunk)] for chunk in chunks)
+            return
+        ahead: list[list[Future[list[_Photo]]]] = []
+        for chunk in chunks:
+            # The photos of one request in turn, as they share its limit on pixels.
+            requests = [list(each) for _, each in groupby(chunk, lambda photo: id(photo[0]))]
+            ahead.append([self._pool.submit(self._decode_all, each) for each in requests])
+            if len(ahead) > 1:
+                yield _results(ahead.pop(0))
+        for begun in ahead:
+            yield _results(begun)
 
     def _parse(self, item: Item) -> _Job | Problem:
         try:
@@ -145,31 +172,45 @@ class Classifier:
             [InternalError(_SEE_LOG) for _ in request.photos],
         )
 
-    def _decode(self, job: _Job, number: int) -> list[_Photo]:
+    def _decode_all(self, waiting: Sequence[tuple[_Job, int]]) -> list[_Photo]:
+        """Those that could be decoded; the others' outcome is settled."""
+        decoded = (self._decode(job, number) for job, number in waiting)
+        return [photo for photo in decoded if photo is not None]
+
+    def _decode(self, job: _Job, number: int) -> _Photo | None:
         """The decoded photo, or nothing where its outcome is settled already."""
-        photo = job.request.photos[number]
+        data = job.request.photos[number]
         try:
-            if isinstance(photo, Problem):
-                raise photo
+            if isinstance(data, Problem):
+                raise data
             start = time.perf_counter()
             # The limit is for all photos of a request together: decoding takes seconds for the
             # largest, and a batch of requests has to be done before `responseTimeout`.
             limits = replace(self._config.limits, pixels=max(job.pixels_left, 1))
-            image = decode_image(photo, limits)
-            job.pixels_left -= image.width * image.height
-            tensor = self._bundle.preprocessing(image)
+            preprocessing = self._bundle.preprocessing
+            decoded = decode_photo(data, limits, preprocessing.decoded_side)
+            job.pixels_left -= decoded.pixels
+            tensor = preprocessing(decoded.image)
             seconds = time.perf_counter() - start
             self._metrics.decoded(seconds)
-            if job.item.wants_explanation:
-                job.outcomes[number] = explain(self._bundle, tensor[None], job.request.target)
-                return []
         except Problem as problem:
             job.outcomes[number] = problem
-            return []
+            return None
         except Exception:
             job.outcomes[number] = _failure("a photo", job.item)
-            return []
-        return [_Photo(job, number, tensor, seconds)]
+            return None
+        return _Photo(job, number, tensor, seconds)
+
+    def _explain(self, photo: _Photo) -> None:
+        job = photo.job
+        try:
+            outcome = explain(self._bundle, photo.tensor[None], job.request.target)
+        except Problem as problem:
+            job.outcomes[photo.number] = problem
+        except Exception:
+            job.outcomes[photo.number] = _failure("an explanation", job.item)
+        else:
+            job.outcomes[photo.number] = outcome
 
     def _predict(self, photos: Sequence[_Photo]) -> None:
         start = time.perf_counter()
@@ -241,6 +282,10 @@ class Classifier:
     def _refuse(self, problem: Problem, item: Item) -> dict[str, Any]:
         self._metrics.refused(problem)
         return problem.to_body(item.request_id)
+
+
+def _results(begun: Sequence[Future[list[_Photo]]]) -> list[_Photo]:
+    return [photo for each in begun for photo in each.result()]
 
 
 def _failure(what: str, item: Item) -> InternalError:

@@ -2,9 +2,9 @@
 
     catbreeds:
       response: predictions     # or labels: TorchServe's own {label: probability}
-      engine: torch
-      precision: float32        # or bfloat16
-      threads: 0                # 0: the cores that this process may use
+      engine: auto              # or torch, openvino, inductor
+      precision: auto           # or f32, bf16, int8
+      threads: auto             # or a number
       default_top_k: 5
       limits: {bytes: 16777216, pixels: 50000000, frames: 1000, top_k: null, photos: 32}
 
@@ -19,8 +19,8 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, Self, get_args
 
 Response = Literal["predictions", "labels"]
-EngineName = Literal["torch"]
-Precision = Literal["float32", "bfloat16"]
+EngineName = Literal["torch", "openvino", "inductor"]
+Precision = Literal["f32", "bf16", "int8"]
 
 # Pillow refuses by itself to open more: twice its MAX_IMAGE_PIXELS (DecompressionBombError).
 MOST_PIXELS = 178_956_970
@@ -77,25 +77,30 @@ class HandlerConfig:
 
     Attributes:
         response: shape of a successful answer.
-        engine: what computes the logits.
-        precision: asked for; the golden set may force float32.
-        threads: of one inference; 0: the cores that this process may use.
+        engine: what computes the logits; "auto": inductor on a GPU, else OpenVINO where the
+            archive holds its graph, else torch.
+        precision: of the arithmetic, where model card and golden set allow it (see
+            `handlers.engines`); "auto": the fastest that they allow.
+        threads: of one inference on the CPU; "auto": see `handlers.cores`.
         default_top_k: predictions in an answer to a request that names no `top_k`.
         limits: see `Limits`.
     """
 
     response: Response = "predictions"
-    engine: EngineName = "torch"
-    precision: Precision = "float32"
-    threads: int = 0
+    engine: EngineName | Literal["auto"] = "auto"
+    precision: Precision | Literal["auto"] = "auto"
+    threads: int | Literal["auto"] = "auto"
     default_top_k: int = 5
     limits: Limits = field(default_factory=Limits)
 
     def __post_init__(self) -> None:
         _choice("response", self.response, get_args(Response))
-        _choice("engine", self.engine, get_args(EngineName))
-        _choice("precision", self.precision, get_args(Precision))
-        _integer("threads", self.threads, 0, 1024)
+        _choice("engine", self.engine, ("auto", *get_args(EngineName)))
+        _choice("precision", self.precision, ("auto", *get_args(Precision)))
+        if isinstance(self.threads, str):
+            _choice("threads", self.threads, ("auto", "1 to 1024"))
+        else:
+            _integer("threads", self.threads, 1, 1024)
         _integer("default_top_k", self.default_top_k, 1)
 
     @classmethod

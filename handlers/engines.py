@@ -1,33 +1,37 @@
-"""What turns input tensors into logits, and the self-test that it must pass.
+"""What turns input tensors into logits, and what it must pass before it serves.
 
-Reduced precision is a wish: `choose_engine` runs the archive's golden photos through the engine
-that was asked for, falls back to float32 where the answers differ, and refuses to serve where
-even float32 does not give what the model gave when it was trained.
+Speed is a wish, the right answer is a condition. Reduced precision is used only where the model
+card says that it gave the same top class as float32 often enough on photos that the model had not
+learned from; and whatever engine is chosen must reproduce the archive's golden set when it is
+loaded. One that does not gives way to the next, the last of which is PyTorch in float32: where even
+that does not give what the model gave when it was trained, nothing is served.
 """
 
 from __future__ import annotations
 
-import copy
+import importlib.util
 import logging
-import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Protocol
 
 import torch
-from torch import nn
 
 from handlers.bundle import Bundle, GoldenSet
-from handlers.config import HandlerConfig, Precision
+from handlers.config import EngineName, HandlerConfig, Precision
+from handlers.openvino_engine import GraphError, OpenVinoEngine, graph_files, supported_precisions
+from handlers.torch_engines import InductorEngine, TorchEngine
 
 logger = logging.getLogger(__name__)
 
 # Machines order the sums of a convolution differently, which moves float32 logits by some 1e-5
 # of their size; a wrong weight or preprocessing moves them by far more than this.
 FLOAT32_TOLERANCE = 1e-3
-# bfloat16 keeps 8 bits of a number. What counts is the answer: the same breed, and probabilities
-# that differ by less than a person would act on.
+# Of a probability, in reduced precision. What counts is the answer: the same breed, and
+# probabilities that differ by less than a person would act on.
 REDUCED_PROBABILITY_TOLERANCE = 0.05
-
-_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+# Share of photos whose top class must be that of float32, by the model card.
+LEAST_AGREEMENT: dict[Precision, float] = {"bf16": 0.995, "int8": 0.99}
 
 
 class GoldenSetError(RuntimeError):
@@ -38,6 +42,10 @@ class Engine(Protocol):
     """Computes logits. Engines are deterministic: the same batch gives the same logits."""
 
     @property
+    def name(self) -> EngineName:
+        """What computes."""
+
+    @property
     def precision(self) -> Precision:
         """Of the arithmetic; inputs and logits are always float32."""
 
@@ -45,64 +53,130 @@ class Engine(Protocol):
         """Logits of a batch.
 
         Args:
-            batch: float32 (N, 3, height, width), preprocessed, N at least 1.
+            batch: float32 (N, 3, height, width), preprocessed, contiguous, N at least 1.
 
         Returns:
-            float32 (N, classes).
+            float32 (N, classes), on the CPU.
         """
 
 
-class TorchEngine:
-    """PyTorch on the CPU, channels last.
+@dataclass(frozen=True)
+class Machine:
+    """What an engine may use.
 
-    bfloat16 casts the weights once instead of using autocast, which would cast all of them
-    again for every batch and keep float32 between the layers: half the memory traffic is what
-    reduced precision is for. What it costs in accuracy the golden set judges.
+    Attributes:
+        threads: of one inference on the CPU.
+        gpu: index of the worker's GPU; None: it has none.
+        batch_size: the most photos that go through the network at once.
     """
 
-    def __init__(self, model: nn.Module, precision: Precision) -> None:
-        """Take a float32 model in evaluation mode; it is copied where the precision differs."""
-        self.precision: Precision = precision
-        self._dtype = _DTYPES[precision]
-        if precision != "float32":
-            model = copy.deepcopy(model).to(self._dtype)
-        self._model = model
-
-    def logits(self, batch: torch.Tensor) -> torch.Tensor:
-        """See `Engine.logits`."""
-        with torch.inference_mode():
-            batch = batch.to(self._dtype, memory_format=torch.channels_last)
-            logits: torch.Tensor = self._model(batch)
-            return logits.float()
+    threads: int = 1
+    gpu: int | None = None
+    batch_size: int = 1
 
 
-def set_threads(threads: int) -> int:
-    """Let one inference use so many threads; 0: the cores that this process may run on.
-
-    `os.cpu_count()` would count cores that a container or taskset has taken away.
-    """
-    threads = threads or len(os.sched_getaffinity(0))
+def set_threads(threads: int) -> None:
+    """So many threads for PyTorch's operators, which explanations use with any engine."""
     torch.set_num_threads(threads)
-    return threads
 
 
-def choose_engine(bundle: Bundle, config: HandlerConfig) -> Engine:
-    """The engine of the configuration, or a float32 one where it fails the golden set.
+def choose_engine(bundle: Bundle, config: HandlerConfig, machine: Machine) -> Engine:
+    """The fastest engine that the configuration, the card and the golden set allow.
 
     Raises:
-        GoldenSetError: float32 disagrees with the golden set too.
+        GoldenSetError: float32 on PyTorch disagrees with the golden set, too.
     """
-    engine = TorchEngine(bundle.model, config.precision)
-    disagreement = _disagreement(engine, bundle.golden, bundle.temperature)
-    if disagreement and config.precision != "float32":
-        logger.warning(
-            "%s fails the golden set (%s); serving in float32", config.precision, disagreement
-        )
-        engine = TorchEngine(bundle.model, "float32")
+    disagreement: str | None = "no engine"
+    for name, precision in _candidates(bundle, config, machine):
+        try:
+            engine = _BUILDERS[name](bundle, precision, machine)
+        except (GraphError, RuntimeError) as error:
+            logger.warning("%s in %s cannot be used: %s", name, precision, error)
+            continue
         disagreement = _disagreement(engine, bundle.golden, bundle.temperature)
-    if disagreement:
-        raise GoldenSetError(f"golden set: {disagreement}; refusing to serve")
-    return engine
+        if disagreement is None:
+            return engine
+        if (name, precision) != ("torch", "f32"):
+            logger.warning("%s in %s fails the golden set (%s)", name, precision, disagreement)
+    raise GoldenSetError(f"golden set: {disagreement}; refusing to serve")
+
+
+def _candidates(
+    bundle: Bundle, config: HandlerConfig, machine: Machine
+) -> Iterator[tuple[EngineName, Precision]]:
+    """What to try in turn, each once; PyTorch in float32 is always the last."""
+    name = config.engine if config.engine != "auto" else _best_engine(bundle, machine)
+    able = _precisions(name, machine)
+    asked: tuple[Precision, ...]
+    if config.precision != "auto":
+        asked = (config.precision, "f32")
+    elif name == "torch":
+        asked = ("f32",)  # the reference; whether bf16 would be faster depends on the CPU
+    else:
+        asked = able
+    for precision in dict.fromkeys(asked):
+        if precision not in able:
+            logger.warning("precision %s: not what %s can do here; next: f32", precision, name)
+        elif _is_allowed(bundle, precision, quietly=config.precision == "auto"):
+            yield name, precision
+    if name != "torch":
+        yield "torch", "f32"
+
+
+def _best_engine(bundle: Bundle, machine: Machine) -> EngineName:
+    if machine.gpu is not None:
+        return "inductor"
+    converted = (bundle.folder / graph_files("f32")[0]).exists()
+    return "openvino" if converted and importlib.util.find_spec("openvino") else "torch"
+
+
+def _precisions(name: EngineName, machine: Machine) -> tuple[Precision, ...]:
+    """What an engine can do on this machine, the fastest first and f32 last."""
+    if name == "openvino":
+        return supported_precisions()
+    if machine.gpu is not None and not torch.cuda.is_bf16_supported():
+        return ("f32",)
+    return ("bf16", "f32")
+
+
+def _is_allowed(bundle: Bundle, precision: Precision, *, quietly: bool) -> bool:
+    """Whether the card vouches for a precision."""
+    if precision == "f32":
+        return True
+    least = LEAST_AGREEMENT[precision]
+    agreement = bundle.agreement(precision)
+    if agreement is not None and agreement >= least:
+        return True
+    if not quietly:
+        told = "nothing" if agreement is None else f"{agreement:.4f}"
+        logger.warning(
+            "%s is not used: the model card records %s as top-1 agreement with f32, %s is needed",
+            precision,
+            told,
+            least,
+        )
+    return False
+
+
+def _torch(bundle: Bundle, precision: Precision, _machine: Machine) -> Engine:
+    return TorchEngine(bundle.model, precision)
+
+
+def _openvino(bundle: Bundle, precision: Precision, machine: Machine) -> Engine:
+    return OpenVinoEngine(bundle.folder, bundle.model.state_dict(), precision, machine.threads)
+
+
+def _inductor(bundle: Bundle, precision: Precision, machine: Machine) -> Engine:
+    device = torch.device("cpu") if machine.gpu is None else torch.device("cuda", machine.gpu)
+    shape = (machine.batch_size, *bundle.golden.inputs.shape[1:])
+    return InductorEngine(bundle.model, precision, device, shape)
+
+
+_BUILDERS: dict[EngineName, Callable[[Bundle, Precision, Machine], Engine]] = {
+    "torch": _torch,
+    "openvino": _openvino,
+    "inductor": _inductor,
+}
 
 
 def _disagreement(engine: Engine, golden: GoldenSet, temperature: float) -> str | None:
@@ -114,7 +188,7 @@ def _disagreement(engine: Engine, golden: GoldenSet, temperature: float) -> str 
     # In the reference as well: an infinite one would make the tolerance infinite.
     if not (logits.isfinite().all() and expected.isfinite().all()):
         return "logits that are not finite"
-    if engine.precision == "float32":
+    if engine.precision == "f32":
         tolerance = FLOAT32_TOLERANCE * max(1.0, float(expected.abs().max()))
         difference = float((logits - expected).abs().max())
         if difference > tolerance:

@@ -62,10 +62,11 @@ def explain(bundle: Bundle, batch: torch.Tensor, target: str | int | None) -> di
         InvalidOption: there is no such class.
     """
     wanted = None if target is None else class_id_of(target, bundle.class_names)
-    logits, grid, class_id = hirescam(bundle.model, bundle.explained_layer, batch, wanted)
+    network = bundle.network
+    logits, grid, class_id = hirescam(network.model, network.explained_layer, batch, wanted)
     probability = probabilities(logits, bundle.temperature)
-    size, (first, step) = bundle.preprocessing.size, bundle.explained_cells
-    heat_map = _heat_map_png(grid, size, bundle.explained_cells)
+    size, (first, step) = bundle.preprocessing.size, network.explained_cells
+    heat_map = _heat_map_png(grid, size, network.explained_cells)
     return {
         "model": bundle.name,
         "version": bundle.version,

@@ -13,6 +13,7 @@ import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 
 import pillow_heif
@@ -50,15 +51,33 @@ pillow_heif.register_heif_opener()
 logging.getLogger("PIL").setLevel(logging.CRITICAL)
 
 
-def decode_image(data: bytes, limits: Limits) -> Image.Image:
+@dataclass(frozen=True)
+class Decoded:
+    """A photo that could be decoded.
+
+    Attributes:
+        image: mode RGB, turned upright by its EXIF orientation, transparency over white.
+        pixels: width times height of the file, which may be more than the image's.
+    """
+
+    image: Image.Image
+    pixels: int
+
+
+def decode_image(data: bytes, limits: Limits, side: int | None = None) -> Image.Image:
+    """The image of `decode_photo`."""
+    return decode_photo(data, limits, side).image
+
+
+def decode_photo(data: bytes, limits: Limits, side: int | None = None) -> Decoded:
     """Decode one photo; of an animation or a multi-page file its first frame.
 
     Args:
         data: the file as it was sent.
         limits: bytes, pixels and frames are looked at.
-
-    Returns:
-        Mode RGB, turned upright by its EXIF orientation, transparency over white.
+        side: pixels of the shorter side that are enough. A JPEG that has at least twice as many is
+            decoded at a half, a quarter or an eighth of its size, by leaving out the higher
+            frequencies of its blocks; None: at its full size.
 
     Raises:
         UndecodableImage: empty, damaged, truncated, or a variant that Pillow does not know.
@@ -68,11 +87,9 @@ def decode_image(data: bytes, limits: Limits) -> Image.Image:
     if not data:
         raise UndecodableImage(f"photo: empty; {TAKEN_FORMATS} are taken")
     check_bytes(len(data), limits)
-    # Pillow warns about damaged metadata, which is the sender's business and not the log's.
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with _silent_warnings:
         try:
-            return _decode(data, limits)
+            return _decode(data, limits, side)
         except Problem:
             raise
         except (Image.DecompressionBombError, MemoryError) as error:
@@ -95,11 +112,14 @@ def check_bytes(size: int, limits: Limits) -> None:
         raise TooLarge(f"photo: {size} bytes; at most {limits.bytes} are taken")
 
 
-def _decode(data: bytes, limits: Limits) -> Image.Image:
+def _decode(data: bytes, limits: Limits, side: int | None) -> Decoded:
     image: Image.Image = Image.open(io.BytesIO(data), formats=_FORMATS)
     _check_pixels(image, limits)
+    pixels = image.width * image.height
     _check_frames(image, data, limits)
     _check_structure(image, data, limits)
+    if side is not None:
+        _reduce(image, side)
     with _silent_stderr() if image.format == "TIFF" else nullcontext():
         image.load()
     # A HEIF file's header can promise another size than its picture has.
@@ -108,7 +128,47 @@ def _decode(data: bytes, limits: Limits) -> Image.Image:
     # pillow_heif does; libavif's rotation is turned into an EXIF orientation by Pillow.
     orientation = _orientation(image)
     image = to_rgb(image)
-    return image.transpose(_UPRIGHT[orientation]) if orientation in _UPRIGHT else image
+    if orientation in _UPRIGHT:
+        image = image.transpose(_UPRIGHT[orientation])
+    return Decoded(image, pixels)
+
+
+def _reduce(image: Image.Image, side: int) -> None:
+    """Have a JPEG decoded at a fraction of its size; other formats know no such thing."""
+    scale = min(image.size) // side
+    if image.format in ("JPEG", "MPO") and scale >= 2:
+        # Pillow takes the largest of 8, 4 and 2 that leaves at least this size.
+        image.draft(image.mode, (image.width // scale, image.height // scale))
+
+
+class _SilentWarnings:
+    """Pillow warns about damaged metadata, which is the sender's business and not the log's.
+
+    The filters of `warnings` are the process's, so threads that decode side by side share one
+    change of them: the first makes it, and the last takes it back.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._inside = 0
+        self._filters = warnings.catch_warnings()
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if not self._inside:
+                self._filters = warnings.catch_warnings()
+                self._filters.__enter__()
+                warnings.simplefilter("ignore")
+            self._inside += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._inside -= 1
+            if not self._inside:
+                self._filters.__exit__(None, None, None)
+
+
+_silent_warnings = _SilentWarnings()
 
 
 @contextmanager

@@ -16,6 +16,9 @@ Interpolation = Literal["bilinear", "bicubic"]
 
 _RESAMPLING = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
 _LARGEST_SIDE = 4096
+# A photo is decoded at so many times the size that it is resized to, at least: what a JPEG decoder
+# leaves out then lies beyond what resizing keeps. docs/performance.md has what it changes.
+_DECODED_TIMES = 2
 
 
 @dataclass(frozen=True)
@@ -88,6 +91,13 @@ class Preprocessing:
         if isinstance(self.resize, int):  # ruled out by __post_init__
             raise TypeError("resize keeps the aspect ratio and there is no crop")
         return self.resize
+
+    @property
+    def decoded_side(self) -> int:
+        """Pixels of a photo's shorter side that are enough for what `__call__` makes of it: the
+        `side` of `handlers.images.decode_image`, in evaluation and in the worker alike."""
+        longest = self.resize if isinstance(self.resize, int) else max(self.resize)
+        return _DECODED_TIMES * longest
 
     def __call__(self, image: Image.Image) -> torch.Tensor:
         """Preprocess one photo.

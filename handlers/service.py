@@ -6,22 +6,27 @@ once and `handle` for each batch (https://docs.pytorch.org/serve/custom_service.
 
 from __future__ import annotations
 
+import ctypes
 import json
 import logging
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
+import torch
 from ts.context import Context
 
-from handlers.bundle import BundleError, load_bundle
+from handlers.bundle import load_bundle
 from handlers.checksums import ChecksumError, verify_checksums
 from handlers.classifier import Answer, Classifier, Item
 from handlers.config import ConfigError, HandlerConfig
-from handlers.engines import GoldenSetError, choose_engine, set_threads
+from handlers.cores import default_threads
+from handlers.engines import GoldenSetError, Machine, choose_engine, set_threads
 from handlers.metrics import Metrics
+from handlers.network import BundleError
 from handlers.problems import PROBLEM_CONTENT_TYPE, InternalError
 
 logger = logging.getLogger(__name__)
@@ -49,10 +54,14 @@ class ImageClassifier:
             # well: what guards it is that `catbreeds serve` verifies before it registers.
             verify_checksums(model_dir)
             config = HandlerConfig.from_dict((context.model_yaml_config or {}).get("catbreeds"))
-            threads = set_threads(config.threads)
+            machine = _machine(context, config)
+            set_threads(machine.threads)
             bundle = load_bundle(model_dir)
-            engine = choose_engine(bundle, config)
+            engine = choose_engine(bundle, config, machine)
             engine.logits(bundle.golden.inputs[:1])
+            if engine.name != "torch":
+                bundle.release_network()
+                _give_back_memory()
         except (ChecksumError, BundleError, ConfigError, GoldenSetError) as error:
             # Logged here as well: what TorchServe makes of the exception is not shown.
             logger.error("%s cannot be loaded: %s", context.model_name, error)
@@ -60,22 +69,20 @@ class ImageClassifier:
         except Exception as error:
             logger.exception("%s cannot be loaded", context.model_name)
             raise RuntimeError(f"{context.model_name} cannot be loaded: {error}") from error
-        self._card = bundle.card
+        running = {
+            "engine": engine.name,
+            "precision": engine.precision,
+            "threads": machine.threads,
+        }
+        self._card = {**bundle.card, "running": running}
         self._classifier = Classifier(
             bundle,
             engine,
             config,
             Metrics(context.metrics, context.model_name, context.manifest["model"]["modelVersion"]),
-            context.system_properties["batch_size"] or 1,
+            machine,
         )
-        logger.info(
-            "%s %s: %d classes, %s, %d threads",
-            bundle.name,
-            bundle.version,
-            len(bundle.class_names),
-            engine.precision,
-            threads,
-        )
+        logger.info("%s %s is loaded: %s", bundle.name, bundle.version, running)
 
     def handle(self, data: Sequence[Mapping[str, Any]] | None, context: Context) -> list[str]:
         """Answer a batch; never raises, as an exception would fail the whole batch with 503.
@@ -127,6 +134,26 @@ class ImageClassifier:
                 items.append(item)
         answers = iter(self._classifier.answer(items))
         return [described[i] if i in described else next(answers) for i in range(len(batch))]
+
+
+def _give_back_memory() -> None:
+    """What glibc keeps of what loading took; it would stay with each worker for ever."""
+    with suppress(OSError, AttributeError):  # another C library
+        ctypes.CDLL("libc.so.6").malloc_trim(0)
+
+
+def _machine(context: Context, config: HandlerConfig) -> Machine:
+    """The worker's share of the machine. TorchServe gives each worker a GPU where there is one."""
+    threads = config.threads
+    if threads == "auto":
+        threads = default_threads((context.model_yaml_config or {}).get("minWorkers"))
+    gpu = context.system_properties.get("gpu_id")
+    has_gpu = gpu is not None and torch.cuda.is_available()
+    return Machine(
+        threads=threads,
+        gpu=int(gpu) if has_gpu else None,
+        batch_size=context.system_properties["batch_size"] or 1,
+    )
 
 
 def _log_to_stderr() -> None:

@@ -14,7 +14,7 @@ from typing import Annotated
 
 import typer
 
-from serving import training_commands
+from serving import bench_command, training_commands
 from serving.command_errors import is_expected
 from serving.rollout import cli as rollout_commands
 from serving.settings import LogFormat
@@ -156,6 +156,7 @@ def predict(
 
 rollout_commands.add_commands(app)
 training_commands.add_commands(app)
+bench_command.add_commands(app)
 
 
 def main() -> None:

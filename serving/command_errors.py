@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-_OURS = ("handlers.", "serving.", "training.", "web.")
+_OURS = ("benchmarks.", "handlers.", "serving.", "training.", "web.")
 
 
 def is_expected(error: Exception) -> bool:

@@ -19,6 +19,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from handlers.cores import default_workers
 from serving.files import write_durably
 
 RECORD_FILE = "deployed.json"
@@ -45,15 +46,21 @@ class DeployedVersion(_Part):
     Attributes:
         archive: the file's name in the model store.
         sha256: of the file, in hex.
+        workers: None: as `default_workers` says of the machine's cores.
         loaded: whether it has workers; else it is on disk only.
         since: when it was deployed, ISO 8601.
     """
 
     archive: FileName
     sha256: str
-    workers: Annotated[int, Field(ge=1)]
+    workers: Annotated[int, Field(ge=1)] | None = None
     loaded: bool
     since: str
+
+    @property
+    def workers_wanted(self) -> int:
+        """How many it gets on this machine while it is loaded."""
+        return self.workers or default_workers()
 
 
 class DeployedModel(_Part):

@@ -98,6 +98,9 @@ class ManagementClient:
             AlreadyRegistered: its model has that version.
         """
         query = {"url": archive, "initial_workers": str(workers), "synchronous": "true"}
+        # A worker takes what waits when it is free, and a lone request waits for no other. In
+        # model-config.yaml 0 cannot be said: it would mean TorchServe's default there, 100 ms.
+        query["max_batch_delay"] = "0"
         failures = {400, 404, *SERVER_ERRORS}
         answer = self._call("POST", "/models", query, timeout_s, failures)
         return parsed(answer, said)

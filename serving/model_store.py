@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ import yaml
 
 from handlers.archive_format import ArchiveError, read_entry, verify_archive
 from handlers.checksums import sha256_of
+from handlers.cores import default_workers
 from serving import deployments
 from serving.deployments import DeployedModel, DeployedVersion, DeploymentsError
 
@@ -28,13 +29,22 @@ class ServeError(Exception):
 
 @dataclass(frozen=True)
 class Archive:
-    """A verified .mar of the model store."""
+    """A verified .mar of the model store.
+
+    Attributes:
+        workers: None: as `default_workers` says of the machine's cores.
+    """
 
     path: Path
     model: str
     version: str
-    workers: int
+    workers: int | None
     startup_timeout_s: float
+
+    @property
+    def workers_wanted(self) -> int:
+        """How many it gets on this machine."""
+        return self.workers or default_workers()
 
 
 @dataclass(frozen=True)
@@ -112,7 +122,7 @@ def verified_archive(path: Path) -> Archive:
             path,
             model["modelName"],
             model["modelVersion"],
-            int(config.get("minWorkers", 1)),
+            int(config["minWorkers"]) if "minWorkers" in config else None,
             float(config.get("startupTimeout", _STARTUP_TIMEOUT_S)),
         )
         version_key(archive.version)
@@ -142,7 +152,7 @@ def recorded_archive(store: Path, name: str, version: str, model: DeployedModel)
     archive = verified_archive(path)
     if (archive.model, archive.version) != (name, version) or sha256_of(path) != recorded.sha256:
         raise ServeError(f"{path}: is not the file that was deployed as {name} {version}")
-    return Archive(path, name, version, recorded.workers, archive.startup_timeout_s)
+    return replace(archive, workers=recorded.workers or archive.workers)
 
 
 def version_key(version: str) -> tuple[int, ...]:

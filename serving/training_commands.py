@@ -44,7 +44,7 @@ def add_commands(app: typer.Typer) -> None:
         epilog="Example: "
         "catbreeds import cats_model_state --classes cat_model_class_names runs/cats",
     )(import_)
-    app.command(epilog="Example: catbreeds archive runs/cats --version 1.0")(archive)
+    app.command(epilog="Example: catbreeds archive runs/cats --version 1.0 --data DATA")(archive)
 
 
 def demo_data(
@@ -240,13 +240,17 @@ def archive(
     replace: Annotated[
         bool, typer.Option("--replace", help="Allow other content for this version.")
     ] = False,
+    data: Annotated[
+        Path | None,
+        typer.Option(help="Photos of its training: measure whether bf16 and int8 may be used."),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Pack a run into a self-contained, reproducible .mar."""
     from training.archive import DEFAULT_MODEL_CONFIG
     from training.archive import archive as pack
 
-    path = pack(run, version, store, config or DEFAULT_MODEL_CONFIG, replace)
+    path = pack(run, version, store, config or DEFAULT_MODEL_CONFIG, replace, data)
     size = path.stat().st_size
     _say(as_json, {"archive": str(path), "bytes": size}, f"{path}: {size / 1e6:.1f} MB")
 

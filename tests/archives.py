@@ -9,9 +9,21 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import requests
+import yaml
 
 from handlers.archive_format import write_archive
 from tests.service import Service
+from training.archive import DEFAULT_MODEL_CONFIG
+
+
+def one_worker(folder: Path, **changes: int) -> Path:
+    """The default model-config.yaml, but for one worker whatever cores there are: a worker takes
+    seconds to start, and with one it is known who answers."""
+    config = yaml.safe_load(DEFAULT_MODEL_CONFIG.read_text())
+    assert config.keys().isdisjoint({"minWorkers", "maxWorkers"})
+    path = folder / "one-worker.yaml"
+    path.write_text(yaml.safe_dump({**config, "minWorkers": 1, "maxWorkers": 1, **changes}))
+    return path
 
 
 def unpack(archive: Path, folder: Path) -> Path:

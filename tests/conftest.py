@@ -16,7 +16,6 @@ from pathlib import Path
 
 import pytest
 import torch
-import yaml
 from hypothesis import settings
 
 with warnings.catch_warnings():
@@ -27,9 +26,10 @@ with warnings.catch_warnings():
 
 from serving.server import Server
 from serving.settings import Ports
+from tests.archives import one_worker
 from tests.service import BATCHING, DEMO, R50, Service
 from tests.web.gateway_process import GatewayProcess
-from training.archive import DEFAULT_MODEL_CONFIG, archive
+from training.archive import archive
 from training.drawn_cats import CLASSES, golden_photos, write_dataset, write_photos
 from training.import_original import import_original
 from training.models import bit
@@ -105,18 +105,16 @@ def r50_run(original_files: tuple[Path, Path], tmp_path_factory: pytest.TempPath
 def model_store(demo_run: Path, r50_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Archives of the demo, of the R50x1, and of a demo that waits for full batches."""
     store = tmp_path_factory.mktemp("store")
-    archive(demo_run, "0.1", store)
-    archive(r50_run, "1.0", store)
+    config = one_worker(tmp_path_factory.mktemp("config"))
+    archive(demo_run, "0.1", store, config)
+    archive(r50_run, "1.0", store, config)
     batching = tmp_path_factory.mktemp("batching")
     described = json.loads((demo_run / "run.json").read_text()) | {"name": BATCHING}
     for path in demo_run.iterdir():
         (batching / path.name).symlink_to(path)
     (batching / "run.json").unlink()
     (batching / "run.json").write_text(json.dumps(described))
-    config = yaml.safe_load(DEFAULT_MODEL_CONFIG.read_text())
-    config |= {"batchSize": 8, "maxBatchDelay": 3000}
-    (batching / "config.yaml").write_text(yaml.safe_dump(config))
-    archive(batching, "1.0", store, batching / "config.yaml")
+    archive(batching, "1.0", store, one_worker(batching, batchSize=8, maxBatchDelay=3000))
     return store
 
 

@@ -6,6 +6,7 @@ handlers/               the code that answers requests, as it stands in this che
 architecture.py         the network's definition
 weights.safetensors     parameters; loading them runs no code
 index_to_name.json, model-config.yaml, model-card.json
+openvino/               the network's graph for OpenVINO, without its weights
 golden/                 photos and their float32 logits, checked whenever a worker loads
 SHA256SUMS              of every other entry
 """
@@ -19,18 +20,24 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import safetensors
 import safetensors.torch
 import torch
 import yaml
+from torch import nn
 
 import handlers
 from handlers.archive_format import verify_archive, write_archive
-from handlers.config import ConfigError, HandlerConfig, Limits
+from handlers.config import ConfigError, HandlerConfig, Limits, Precision
 from handlers.images import decode_image
+from training.conversion import convert, write_graph
+from training.evaluation.precisions import Agreement, measure
 from training.run_folder import Run, RunError, architecture, build_model, read_run
 
 DEFAULT_MODEL_CONFIG = Path(__file__).with_name("model-config.yaml")
@@ -67,6 +74,7 @@ def archive(
     store: Path,
     model_config: Path = DEFAULT_MODEL_CONFIG,
     replace: bool = False,
+    data: Path | None = None,
 ) -> Path:
     """Pack `run_folder` as `store/<name>-<version>.mar`.
 
@@ -75,6 +83,8 @@ def archive(
         store: made if missing.
         model_config: becomes the archive's model-config.yaml.
         replace: allow the same version with other content.
+        data: photos of the training, by which is measured whether bf16 and int8 may be used;
+            without them a worker computes in float32.
 
     Returns:
         The path of the archive, which `verify_archive` has passed.
@@ -83,6 +93,7 @@ def archive(
         ArchivingError: a bad version or configuration, a run whose weights do not give its
             golden logits, or the version exists with other content.
         RunError: not a finished run.
+        EvaluationError, DatasetError: `data` does not hold the photos of the training.
     """
     if not _VERSION.fullmatch(version):
         raise ArchivingError(f"version {version!r}: must be MAJOR.MINOR or MAJOR.MINOR.PATCH")
@@ -91,11 +102,14 @@ def archive(
         # TorchServe takes every path with "/token" in it for one of a token.
         raise ArchivingError(f"name {run.name!r}: must not begin with token; choose another")
     _check_config(model_config, run)
-    _check_golden(run_folder, run)
+    model = _checked_model(run_folder, run)
     out = store / f"{run.name}-{version}.mar"
     # torch-model-archiver deletes $TMPDIR/<model name> before it works, hence a TMPDIR of its own.
     with tempfile.TemporaryDirectory(prefix="catbreeds-archive-") as scratch:
-        content = _lay_out(run_folder, run, version, model_config, Path(scratch))
+        extra = Path(scratch) / "extra"
+        extra.mkdir()
+        card = model_card(run, version, _converted(run_folder, run, model, data, extra))
+        content = _lay_out(run_folder, run, version, card, model_config, Path(scratch))
         made = Path(scratch) / out.name
         write_archive(content, made)
         verify_archive(made)
@@ -115,7 +129,9 @@ def archive(
     return out
 
 
-def model_card(run: Run, version: str) -> dict[str, Any]:
+def model_card(
+    run: Run, version: str, precisions: Mapping[Precision, Agreement] = MappingProxyType({})
+) -> dict[str, Any]:
     """What the archive says about its model; `GET /models/<name>?customized=true` shows it."""
     return {
         "name": run.name,
@@ -134,15 +150,35 @@ def model_card(run: Run, version: str) -> dict[str, Any]:
         "unsure_threshold": run.unsure_threshold,
         "data": dict(run.data),
         "metrics": dict(run.metrics),
+        "precisions": {name: asdict(found) for name, found in sorted(precisions.items())},
         "git_sha": run.git_sha,
         "libraries": dict(run.libraries),
     }
 
 
-def _lay_out(run_folder: Path, run: Run, version: str, config: Path, scratch: Path) -> Path:
+def _converted(
+    run_folder: Path, run: Run, model: nn.Module, data: Path | None, extra: Path
+) -> dict[Precision, Agreement]:
+    """Write the network's graphs, and find what the card says of reduced precision."""
+    folded = architecture(run).fold(model).requires_grad_(False)
+    graph = convert(folded, run.preprocessing.size)
+    write_graph(graph, folded.state_dict(), "f32", extra)
+    if data is None:
+        return {}
+    return measure(run_folder, run, folded, graph, data, extra)
+
+
+def _lay_out(
+    run_folder: Path,
+    run: Run,
+    version: str,
+    card: Mapping[str, Any],
+    config: Path,
+    scratch: Path,
+) -> Path:
     """Arrange the archive's files and have torch-model-archiver add its manifest."""
     extra, exported, private_tmp = (scratch / name for name in ("extra", "exported", "tmp"))
-    for folder in (extra, exported, private_tmp):
+    for folder in (exported, private_tmp):
         folder.mkdir()
     package = Path(handlers.__file__).parent
     (extra / "handlers").mkdir()
@@ -154,7 +190,7 @@ def _lay_out(run_folder: Path, run: Run, version: str, config: Path, scratch: Pa
     if source is None:
         raise ArchivingError(f"training.models.{run.architecture_file}: has no source file")
     shutil.copyfile(source, extra / "architecture.py")
-    (extra / "model-card.json").write_text(_json(model_card(run, version)))
+    (extra / "model-card.json").write_text(_json(card))
     names = {str(index): name for index, name in enumerate(run.classes)}
     (extra / "index_to_name.json").write_text(_json(names))
     (scratch / "model_service.py").write_text(_ENTRY_POINT)
@@ -204,8 +240,8 @@ def _check_config(path: Path, run: Run) -> None:
         raise ArchivingError(f"{path}: {error}") from error
 
 
-def _check_golden(run_folder: Path, run: Run) -> None:
-    """A run whose weights and golden logits disagree would be refused by every worker."""
+def _checked_model(run_folder: Path, run: Run) -> nn.Module:
+    """The run's model; one whose golden logits disagree would be refused by every worker."""
     try:
         model = build_model(run)
         model.load_state_dict(safetensors.torch.load_file(run_folder / "weights.safetensors"))
@@ -218,6 +254,7 @@ def _check_golden(run_folder: Path, run: Run) -> None:
         torch.testing.assert_close(logits, golden, rtol=0, atol=1e-3 * scale)
     except (OSError, KeyError, RuntimeError, safetensors.SafetensorError, AssertionError) as error:
         raise RunError(f"{run_folder}: weights and golden set do not fit: {error}") from error
+    return model
 
 
 def _json(value: object) -> str:

@@ -6,6 +6,7 @@ from rich.console import Console
 from rich.progress import (
     BarColumn,
     DownloadColumn,
+    MofNCompleteColumn,
     Progress,
     ProgressColumn,
     Task,
@@ -35,6 +36,11 @@ def progress_bar() -> Progress:
 def download_bar() -> Progress:
     """A bar on standard error for tasks counted in bytes; a task may have a field `note`."""
     return _bar(DownloadColumn(), TransferSpeedColumn())
+
+
+def steps_bar() -> Progress:
+    """A bar on standard error for tasks counted in steps; a task may have a field `note`."""
+    return _bar(MofNCompleteColumn())
 
 
 def _bar(*columns: ProgressColumn) -> Progress:

@@ -51,7 +51,15 @@ _UNFINISHED = {
 # What torch-model-archiver takes; the name also becomes a file's name and a part of addresses.
 MODEL_NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]*$"
 
-_LIBRARIES = ("torch", "torchvision", "torchserve", "pillow", "pillow-heif", "safetensors")
+_LIBRARIES = (
+    "openvino",
+    "pillow",
+    "pillow-heif",
+    "safetensors",
+    "torch",
+    "torchserve",
+    "torchvision",
+)
 
 
 class RunError(Exception):

@@ -161,8 +161,7 @@ def examine(site: Site, file: Path, options: Options, report: Report) -> Candida
         _check_not_of_another(target.name, archive, record)
         step.found = f"{archive.model} {archive.version}, SHA-256 {digest[:12]}"
         step.details = {"metrics": dict(contents.card.get("metrics", {}))}
-    workers = options.workers or archive.workers
-    placed = Archive(target, archive.model, archive.version, workers, archive.startup_timeout_s)
+    placed = replace(archive, path=target, workers=options.workers or archive.workers)
     current = None
     with report.step("compare cards") as step:
         if model is None:

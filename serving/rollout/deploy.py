@@ -181,7 +181,7 @@ class _Deploy:
         self._note()
         self._site.unload(self._model, self._version)  # registered by hand, perhaps
         self._site.load(self._candidate.archive)
-        return f"{self._candidate.archive.workers} worker(s) ready"
+        return f"{self._candidate.archive.workers_wanted} worker(s) ready"
 
     def _compare(self, current: str, step: Step) -> None:
         if self._options.photos is not None:

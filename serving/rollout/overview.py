@@ -107,7 +107,7 @@ def _row(
         state=_state(record, name, version, default, live is not None, share is not None),
         ready=live is not None and live.ready,
         workers=live.ready_workers if live else 0,
-        workers_wanted=recorded.workers if recorded and recorded.loaded else 0,
+        workers_wanted=recorded.workers_wanted if recorded and recorded.loaded else 0,
         memory_bytes=sum(map(_memory, live.worker_pids)) if live else 0,
         queue=live.queue_pending if live else 0,
         top1=_top1(store / recorded.archive) if recorded else None,

@@ -191,7 +191,7 @@ def _load(site: Site, record: Deployments, name: str, target: str, report: Repor
             archive = recorded_archive(site.store, name, target, model)
             site.unload(name, target)
             site.load(archive)
-            step.found = f"{archive.workers} worker(s) ready"
+            step.found = f"{archive.workers_wanted} worker(s) ready"
         with report.step("self-test"):
             checks.self_test(site.inference, checks.read_contents(archive.path))
     except BaseException as error:

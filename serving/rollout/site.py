@@ -123,14 +123,16 @@ class Site:
             ManagementError: it does not load. It may be registered all the same.
             RolloutError: its workers are not ready in time.
         """
-        self.management.register(archive.path.name, archive.startup_timeout_s)
+        wanted = archive.workers_wanted
+        self.management.register(archive.path.name, archive.startup_timeout_s, wanted)
         status = self.management.describe(archive.model, archive.version)
-        if status.min_workers != archive.workers:
+        # Where the archive's model-config.yaml has a number, TorchServe has taken that.
+        if status.min_workers != wanted:
             self.management.scale(
                 archive.model,
                 archive.version,
-                min_workers=archive.workers,
-                max_workers=max(archive.workers, 1),
+                min_workers=wanted,
+                max_workers=wanted,
                 timeout_s=archive.startup_timeout_s,
             )
         if not self._wait(archive.startup_timeout_s, lambda: self._ready(archive)):
@@ -161,7 +163,7 @@ class Site:
 
     def _ready(self, archive: Archive) -> bool:
         status = self.status(archive.model, archive.version)
-        return status is not None and status.ready_workers >= archive.workers
+        return status is not None and status.ready_workers >= archive.workers_wanted
 
     def _drain(self, model: str, version: str) -> None:
         """Wait until nothing is in its queue or its workers; not for ever, since those who name

@@ -11,7 +11,8 @@ import pytest
 import safetensors.torch
 import torch
 
-from handlers.bundle import BundleError, load_bundle
+from handlers.bundle import load_bundle
+from handlers.network import BundleError
 
 
 def test_everything_comes_from_the_folder(model_dir: Path) -> None:
@@ -25,7 +26,7 @@ def test_everything_comes_from_the_folder(model_dir: Path) -> None:
     assert bundle.golden.logits.shape == (3, 6)
     assert not bundle.model.training
     assert not any(parameter.requires_grad for parameter in bundle.model.parameters())
-    assert bundle.explained_layer in list(bundle.model.modules())
+    assert bundle.network.explained_layer in list(bundle.model.modules())
     weights = safetensors.torch.load_file(model_dir / "weights.safetensors")
     torch.testing.assert_close(dict(bundle.model.state_dict()), weights)
 

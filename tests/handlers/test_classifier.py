@@ -16,7 +16,8 @@ from PIL import Image
 from handlers import classifier as classifier_module
 from handlers.bundle import Bundle, load_bundle
 from handlers.classifier import Answer, Classifier, Item
-from handlers.config import HandlerConfig, Limits, Precision
+from handlers.config import EngineName, HandlerConfig, Limits, Precision
+from handlers.engines import Machine
 from handlers.images import decode_image
 from handlers.metrics import Metrics
 
@@ -32,7 +33,8 @@ B64 = base64.b64encode(PHOTO).decode()
 class Engine:
     """Logits of the tiny model; remembers its batches and fails where it is told to."""
 
-    precision: Precision = "float32"
+    name: EngineName = "torch"
+    precision: Precision = "f32"
 
     def __init__(self, bundle: Bundle) -> None:
         self.model = bundle.model
@@ -63,9 +65,10 @@ Make = Callable[..., Classifier]
 
 @pytest.fixture
 def make(bundle: Bundle, engine: Engine) -> Make:
-    def make(batch_size: int = 8, **settings: Any) -> Classifier:  # noqa: ANN401
+    def make(batch_size: int = 8, threads: int = 1, **settings: Any) -> Classifier:  # noqa: ANN401
+        machine = Machine(threads, batch_size=batch_size)
         config = HandlerConfig(**settings)
-        return Classifier(bundle, engine, config, Metrics(None, "tiny", "1.0"), batch_size)
+        return Classifier(bundle, engine, config, Metrics(None, "tiny", "1.0"), machine)
 
     return make
 
@@ -163,7 +166,7 @@ def test_logits_that_are_not_finite_are_one_photo_s_internal_error(
     assert statuses(make().answer(photos(3))) == [200, 500, 200]
 
 
-@pytest.mark.parametrize("name", ["parse_request", "decode_image", "result"])
+@pytest.mark.parametrize("name", ["parse_request", "decode_photo", "result"])
 def test_an_unforeseen_error_is_an_internal_error_with_a_traceback_in_the_log(
     make: Make, name: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -280,3 +283,40 @@ def test_an_option_of_the_other_route_is_refused(
 def test_an_empty_batch_has_no_answers(make: Make, engine: Engine) -> None:
     assert make().answer([]) == []
     assert not engine.batches
+
+
+def test_decoding_beside_the_network_gives_the_same_answers(make: Make, engine: Engine) -> None:
+    bad = item({"body": b"no photo"})
+    several = v1(*[{"b64": B64}] * 3, {"b64": BAD})
+    items = [*photos(5), bad, several, *photos(2)]
+    side_by_side = make(batch_size=3, threads=3).answer(items)
+    batches, engine.batches = engine.batches, []
+    in_turn = make(batch_size=3, threads=1).answer(items)
+    assert batches == engine.batches
+    assert statuses(side_by_side) == [200] * 5 + [415] + [200] * 3
+    for ours, theirs in zip(side_by_side, in_turn, strict=True):
+        assert without_times(ours.body) == without_times(theirs.body)
+
+
+def test_side_by_side_too_the_photos_of_a_request_share_its_limit_on_pixels(make: Make) -> None:
+    classifier = make(threads=4, limits=Limits(pixels=2 * 40 * 36))
+    (answer,) = classifier.answer([v1(*[{"b64": B64}] * 4)])
+    assert ["status" in entry for entry in answer.body["predictions"]] == [False, False, True, True]
+
+
+def test_the_limit_on_pixels_is_about_the_file_however_it_is_decoded(make: Make) -> None:
+    file = io.BytesIO()
+    Image.new("RGB", (600, 500), "teal").save(file, "JPEG")  # decoded at a fourth for 36 px
+    large = base64.b64encode(file.getvalue()).decode()
+    first, _ = make(limits=Limits(pixels=400_000)).answer(
+        [v1({"b64": large}, {"b64": large}), v1()]
+    )
+    refused = first.body["predictions"][1]
+    assert refused["status"] == 413
+    assert refused["detail"].startswith("instances[1]: photo: 600 x 500 = 300000 pixels")
+
+
+def without_times(body: Any) -> Any:  # noqa: ANN401
+    if isinstance(body, dict):
+        return {key: without_times(value) for key, value in body.items() if key != "timing_ms"}
+    return [without_times(each) for each in body] if isinstance(body, list) else body

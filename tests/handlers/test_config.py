@@ -16,7 +16,7 @@ def test_an_empty_section_gives_the_defaults() -> None:
 
 def test_settings_come_back_from_their_mapping() -> None:
     config = HandlerConfig(
-        response="labels", precision="bfloat16", threads=2, limits=Limits(bytes=10, top_k=3)
+        response="labels", precision="bf16", threads=2, limits=Limits(bytes=10, top_k=3)
     )
     assert HandlerConfig.from_dict(config.to_dict()) == config
     assert Limits.from_dict(config.limits.to_dict()) == config.limits
@@ -29,9 +29,9 @@ def test_settings_come_back_from_their_mapping() -> None:
         ({"topk": 5}, ["'topk'", "default_top_k"]),
         ({"response": "json"}, ["response", "'json'", "predictions", "labels"]),
         ({"engine": "tensorflow"}, ["engine", "'tensorflow'", "torch"]),
-        ({"precision": "int8"}, ["precision", "'int8'", "float32", "bfloat16"]),
-        ({"threads": -1}, ["threads", "-1", "0"]),
-        ({"threads": "all"}, ["threads", "'all'", "integer"]),
+        ({"precision": "float32"}, ["precision", "'float32'", "auto", "f32", "bf16", "int8"]),
+        ({"threads": 0}, ["threads", "0", "from 1 to 1024"]),
+        ({"threads": "all"}, ["threads", "'all'", "auto", "1 to 1024"]),
         ({"default_top_k": 0}, ["default_top_k", "0", "at least 1"]),
         ({"default_top_k": True}, ["default_top_k", "True", "integer"]),
         ({"default_top_k": 2.5}, ["default_top_k", "2.5", "integer"]),

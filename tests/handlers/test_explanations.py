@@ -17,8 +17,9 @@ from hypothesis import strategies as st
 from PIL import Image
 from torch import nn
 
-from handlers.bundle import Bundle, BundleError, load_bundle
+from handlers.bundle import Bundle, load_bundle
 from handlers.explanations import class_id_of, enlarged, explain, hirescam
+from handlers.network import BundleError
 from handlers.problems import InvalidOption
 
 NAMES = ("Abyssinian", "Bengal", "3")
@@ -35,7 +36,9 @@ def test_mean_of_the_map_plus_bias_is_the_logit(
     bundle: Bundle, seed: int, class_id: int | None
 ) -> None:
     batch = torch.randn(1, 3, 32, 32, generator=torch.Generator().manual_seed(seed))
-    logits, grid, explained = hirescam(bundle.model, bundle.explained_layer, batch, class_id)
+    logits, grid, explained = hirescam(
+        bundle.model, bundle.network.explained_layer, batch, class_id
+    )
     assert explained == (class_id if class_id is not None else int(logits.argmax()))
     assert grid.shape == (8, 8)
     head = cast(nn.Linear, bundle.model.head)
@@ -47,11 +50,11 @@ def test_mean_of_the_map_plus_bias_is_the_logit(
 def test_the_model_is_left_as_it_was(bundle: Bundle) -> None:
     batch = torch.zeros(1, 3, 32, 32)
     explain(bundle, batch, None)
-    assert not bundle.explained_layer._forward_hooks
+    assert not bundle.network.explained_layer._forward_hooks
     assert all(parameter.grad is None for parameter in bundle.model.parameters())
     with pytest.raises(RuntimeError):
-        hirescam(bundle.model, bundle.explained_layer, torch.zeros(1, 5, 32, 32), None)
-    assert not bundle.explained_layer._forward_hooks
+        hirescam(bundle.model, bundle.network.explained_layer, torch.zeros(1, 5, 32, 32), None)
+    assert not bundle.network.explained_layer._forward_hooks
 
 
 def test_a_part_that_speaks_for_the_class_is_seen(bundle: Bundle) -> None:
@@ -59,7 +62,7 @@ def test_a_part_that_speaks_for_the_class_is_seen(bundle: Bundle) -> None:
     # the network's answer to nothing.
     batch = torch.zeros(1, 3, 32, 32)
     batch[..., :16] = torch.randn(3, 32, 16, generator=torch.Generator().manual_seed(1)) * 4
-    _, grid, _ = hirescam(bundle.model, bundle.explained_layer, batch, None)
+    _, grid, _ = hirescam(bundle.model, bundle.network.explained_layer, batch, None)
     assert grid[:, :4].abs().mean() > 3 * grid[:, 5:].abs().mean()
 
 
@@ -186,9 +189,9 @@ def test_every_architecture_explains_itself(name: str, model_dir: Path) -> None:
     heat_map = Image.open(io.BytesIO(base64.b64decode(answer["heatmap"])))
     assert heat_map.size == (side, side)
     assert np.asarray(heat_map)[..., 3].max() == 200
-    logits, grid, _ = hirescam(bundle.model, bundle.explained_layer, batch, 4)
-    assert bundle.explained_cells == architecture.explained_cells(model)
-    assert tuple(answer["cells"].values()) == bundle.explained_cells
+    logits, grid, _ = hirescam(bundle.model, bundle.network.explained_layer, batch, 4)
+    assert bundle.network.explained_cells == architecture.explained_cells(model)
+    assert tuple(answer["cells"].values()) == bundle.network.explained_cells
     assert answer["input_size"] == [side, side]
     if name in ("bit", "mobilenet", "resnet"):
         _, head = architecture.backbone_and_head(bundle.model)

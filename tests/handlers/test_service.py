@@ -177,7 +177,7 @@ def test_metrics_of_a_batch(worker: Worker, photo: bytes, caplog: pytest.LogCapt
 
 def test_a_reduced_precision_is_served(start: Start, photo: bytes) -> None:
     exact = start({}).ask({"body": photo})[1]["predictions"]
-    reduced = start({"precision": "bfloat16"}).ask({"body": photo})[1]["predictions"]
+    reduced = start({"precision": "bf16"}).ask({"body": photo})[1]["predictions"]
     assert reduced[0]["class_id"] == exact[0]["class_id"]
     assert reduced[0]["probability"] == pytest.approx(exact[0]["probability"], abs=0.05)
 
@@ -193,7 +193,7 @@ def damage_weights(model_dir: Path) -> None:
     ("change", "setting", "message"),
     [
         (damage_weights, {}, "golden set: logits differ by 5, .* refusing to serve"),
-        (damage_weights, {"precision": "bfloat16"}, "golden set: logits differ"),
+        (damage_weights, {"precision": "bf16"}, "golden set: logits differ"),
         (lambda d: (d / "model-card.json").write_text("{}"), {}, "model-card.json: "),
         (lambda d: None, {"limits": {"photo": 1}}, "limits: unknown key 'photo'"),
     ],

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.archives import one_worker
 from tests.training.small_sets import write_small_set
 from training.archive import archive
 from training.recipe import load_recipe
@@ -71,5 +72,5 @@ def pack(recipe: str, folder: Path, store: Path) -> Trained:
     """Train and archive; recipes of one name become versions of it."""
     run = train_shortly(recipe, folder)
     version = f"1.{len(list(store.glob(f'{run.name}-1.*.mar')))}"
-    made = archive(folder / "run", version, store)
+    made = archive(folder / "run", version, store, one_worker(folder))
     return Trained(run, made, version, folder / "data")

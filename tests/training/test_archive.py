@@ -17,6 +17,7 @@ import yaml
 from handlers import problems
 from handlers.archive_format import verify_archive
 from handlers.checksums import parse_sums
+from tests.archives import one_worker
 from tests.service import DEMO, R50
 from training.archive import DEFAULT_MODEL_CONFIG, ArchivingError, archive
 from training.run_folder import RunError, read_run
@@ -53,6 +54,8 @@ def test_it_holds_all_that_a_worker_needs(packed: Path, demo_run: Path) -> None:
         assert name.endswith((".py", ".json", ".yaml", ".png", ".safetensors")) or name in (
             "SHA256SUMS",
             "handlers/py.typed",
+            "openvino/network.bin",
+            "openvino/network.xml",
         )
     weights = demo_run / "weights.safetensors"
     assert entries["weights.safetensors"] == weights.read_bytes()
@@ -91,7 +94,10 @@ def test_the_same_run_gives_the_same_bytes_whatever_surrounds_it(
     users_own.parent.mkdir(parents=True)
     users_own.write_text("mine")
     done = subprocess.run(
-        (str(CATBREEDS), "archive", "run", "--version", "0.1", "--store", "../store", "--json"),
+        (
+            *(str(CATBREEDS), "archive", "run", "--version", "0.1"),
+            *("--store", "../store", "--config", str(one_worker(tmp_path)), "--json"),
+        ),
         cwd=again.parent,
         env=os.environ
         | {"TMPDIR": str(temp), "PYTHONHASHSEED": "7", "LC_ALL": "C", "TZ": "Asia/Kathmandu"},

@@ -18,10 +18,12 @@ from torch import Tensor
 
 import handlers
 from handlers.archive_format import verify_archive
-from handlers.bundle import BundleError, UnsureScore, load_bundle
+from handlers.bundle import UnsureScore, load_bundle
 from handlers.config import ConfigError, HandlerConfig, Limits
-from handlers.engines import GoldenSetError, choose_engine
+from handlers.cores import available_cores
+from handlers.engines import GoldenSetError, Machine, choose_engine
 from handlers.images import decode_image
+from handlers.network import BundleError
 from handlers.predictions import sureness
 from handlers.preprocessing import Preprocessing
 from handlers.problems import Problem
@@ -32,7 +34,7 @@ from training.evaluation.predictor import (
     ModelDescription,
     Refused,
 )
-from training.run_folder import build_model, read_run
+from training.run_folder import Run, build_model, read_run
 
 # Pixels of the photos that go through the network at once: 64 at 224 x 224, fewer of larger ones.
 _PIXELS_AT_ONCE = 64 * 224 * 224
@@ -80,7 +82,9 @@ class LocalPredictor:
 
     def _input(self, photo: bytes) -> Tensor | Refused:
         try:
-            return self._preprocessing(decode_image(photo, self._limits))
+            return self._preprocessing(
+                decode_image(photo, self._limits, self._preprocessing.decoded_side)
+            )
         except Problem as problem:
             return Refused(problem.detail)
 
@@ -114,20 +118,8 @@ def from_run(folder: Path) -> LocalPredictor:
             found: Tensor = network(batch)
             return found.float()
 
-    score = _score(run.unsure_score)
-    model = ModelDescription(
-        kind="run",
-        source=str(folder),
-        name=run.name,
-        version=None,
-        classes=tuple(run.classes),
-        temperature=run.temperature,
-        unsure_score=score,
-        unsure_threshold=run.unsure_threshold,
-        data=run.data,
-        git_sha=run.git_sha,
-    )
-    return LocalPredictor(model, run.preprocessing, Limits(), logits, score)
+    model = described_by_run(folder, run)
+    return LocalPredictor(model, run.preprocessing, Limits(), logits, _score(run.unsure_score))
 
 
 def from_archive(path: Path) -> LocalPredictor:
@@ -149,11 +141,12 @@ def from_archive(path: Path) -> LocalPredictor:
             settings = yaml.safe_load((folder / "model-config.yaml").read_text()) or {}
             config = HandlerConfig.from_dict(settings.get("catbreeds"))
             bundle = load_bundle(folder)
-            engine = choose_engine(bundle, config)
+            threads = config.threads if config.threads != "auto" else available_cores()
+            engine = choose_engine(bundle, config, Machine(threads, batch_size=_MOST_AT_ONCE))
         except (OSError, yaml.YAMLError, BundleError, ConfigError, GoldenSetError) as error:
             raise EvaluationError(f"{path}: {error}") from error
         remarks = _differing_handlers(folder / "handlers")
-    if engine.precision != "float32":
+    if engine.precision != "f32":
         remarks = (*remarks, f"The archive computes in {engine.precision}.")
     model = described_by_card(bundle.card, "archive", str(path), bundle.class_names, remarks)
     return LocalPredictor(
@@ -197,6 +190,22 @@ class ServedPredictor:
         # go: of the small probabilities, a temperature below 1 would make far too much.
         logits = probabilities.clamp_min(_LEAST_PROBABILITY).log()
         return Answered(logits, bool(answer["unsure"]))
+
+
+def described_by_run(folder: Path, run: Run) -> ModelDescription:
+    """What a run says of its model."""
+    return ModelDescription(
+        kind="run",
+        source=str(folder),
+        name=run.name,
+        version=None,
+        classes=tuple(run.classes),
+        temperature=run.temperature,
+        unsure_score=_score(run.unsure_score),
+        unsure_threshold=run.unsure_threshold,
+        data=run.data,
+        git_sha=run.git_sha,
+    )
 
 
 def described_by_card(

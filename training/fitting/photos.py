@@ -64,8 +64,11 @@ class Photos(Dataset[Tensor]):
         index, view = key
         if self._cache is not None:
             image = Image.fromarray(np.asarray(self._cache[index]))
+        elif self._augmentation is not None and view:
+            # A crop may be enlarged, so all of the photo's pixels are wanted.
+            image = self._decoded(index, None)
         else:
-            image = self._decoded(index)
+            image = self._decoded(index, self._preprocessing.decoded_side)
         if self._augmentation is not None and view:
             # numpy mixes the three, so that no two views of any photos share their numbers.
             seed = int(np.random.SeedSequence((self._seed, index, view)).generate_state(1)[0])
@@ -98,10 +101,10 @@ class Photos(Dataset[Tensor]):
             partial.replace(file)
         self._cache = np.memmap(file, np.uint8, "r", shape=shape)
 
-    def _decoded(self, index: int) -> Image.Image:
+    def _decoded(self, index: int, side: int | None) -> Image.Image:
         path = self._paths[index]
         try:
-            return decode_image((self._folder / path).read_bytes(), Limits())
+            return decode_image((self._folder / path).read_bytes(), Limits(), side)
         except Problem as problem:
             raise DatasetError(f"{path}: {problem.detail}") from None
         except OSError as error:

@@ -1,0 +1,115 @@
+"""What an archive's card says of reduced precision was found on held-out photos."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from handlers.archive_format import read_entry
+from handlers.config import Precision
+from handlers.engines import LEAST_AGREEMENT
+from handlers.openvino_engine import supported_precisions
+from tests.training.evaluation.conftest import Parts
+from training.archive import archive
+from training.evaluation.predictor import EvaluationError
+from training.evaluation.predictors import from_archive
+
+REDUCED = [each for each in supported_precisions() if each != "f32"]
+
+
+@pytest.fixture(scope="module")
+def measured(run: Path, photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return archive(run, "1.0", tmp_path_factory.mktemp("store"), data=photos)
+
+
+def recorded(path: Path) -> dict[str, dict[str, object]]:
+    found: dict[str, dict[str, object]] = json.loads(read_entry(path, "model-card.json"))[
+        "precisions"
+    ]
+    return found
+
+
+def test_the_card_records_each_precision_of_this_cpu(measured: Path, parts: Parts) -> None:
+    card = recorded(measured)
+    assert sorted(card) == sorted(REDUCED)
+    for each in card.values():
+        assert each["photos"] == len(parts.test)
+        assert each["part"] == "test"
+        assert 0.5 < float(str(each["top1_agreement"])) <= 1
+
+
+def test_what_is_recorded_is_what_the_archive_then_answers(
+    measured: Path, run: Path, photos: Path, parts: Parts, tmp_path: Path
+) -> None:
+    """float32 and the fastest precision, each by an archive of its own, on the same photos."""
+    fastest = from_archive(measured)
+    plain = from_archive(archive(run, "1.0", tmp_path))
+    files = [(photos / path).read_bytes() for path in parts.test]
+    ours, theirs = (
+        torch.stack([each.logits for each in predictor.predict(files)])  # type: ignore[union-attr]
+        for predictor in (fastest, plain)
+    )
+    used = [remark.split()[-1].rstrip(".") for remark in fastest.model.remarks]
+    if used:
+        same = float((ours.argmax(1) == theirs.argmax(1)).double().mean())
+        assert same == pytest.approx(float(str(recorded(measured)[used[0]]["top1_agreement"])))
+    else:
+        assert torch.equal(ours, theirs)
+    assert plain.model.remarks == ()
+
+
+def test_without_photos_nothing_is_recorded(run: Path, tmp_path: Path) -> None:
+    made = archive(run, "1.0", tmp_path)
+    assert recorded(made) == {}
+    with zipfile.ZipFile(made) as content:
+        assert not [name for name in content.namelist() if "int8" in name]
+
+
+@pytest.mark.skipif("int8" not in REDUCED, reason="this CPU has no int8")
+@pytest.mark.parametrize(("least", "packed"), [(0.0, True), (1.1, False)])
+def test_an_int8_graph_that_may_not_be_used_is_not_packed(
+    run: Path,
+    photos: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    least: float,
+    packed: bool,
+) -> None:
+    monkeypatch.setitem(LEAST_AGREEMENT, "int8", least)
+    made = archive(run, "1.0", tmp_path, data=photos)
+    with zipfile.ZipFile(made) as content:
+        assert ("openvino/int8.xml" in content.namelist()) == packed
+    assert "int8" in recorded(made)
+
+
+def test_other_photos_than_those_of_the_training_are_refused(
+    run: Path, strangers: Path, photos: Path, tmp_path: Path, copy_of: Callable[[Path], Path]
+) -> None:
+    fewer = copy_of(photos)
+    next(iter(sorted(fewer.glob("*.jpg")))).unlink()
+    with pytest.raises(EvaluationError, match="not the photos that the model was trained with"):
+        archive(run, "1.0", tmp_path / "store", data=fewer)
+    assert not (tmp_path / "store").exists()
+
+
+@pytest.fixture
+def copy_of(tmp_path: Path) -> Callable[[Path], Path]:
+    def copied(folder: Path) -> Path:
+        target = tmp_path / "copy"
+        target.mkdir()
+        for path in folder.iterdir():
+            (target / path.name).write_bytes(path.read_bytes())
+        return target
+
+    return copied
+
+
+def test_precisions_are_those_of_the_configuration() -> None:
+    known: tuple[Precision, ...] = ("f32", "bf16", "int8")
+    assert set(supported_precisions()) <= set(known)
+    assert supported_precisions()[-1] == "f32"

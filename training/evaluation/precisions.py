@@ -1,0 +1,124 @@
+"""How often reduced precision gives float32's answer, measured on photos when an archive is made.
+
+A worker uses bf16 or int8 only where the model card says that it may (`handlers.engines`). What it
+says is found here, on the photos that the run's own figures are about: none of training.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from handlers.config import Limits, Precision
+from handlers.engines import LEAST_AGREEMENT
+from handlers.images import decode_image
+from handlers.openvino_engine import OpenVinoEngine, supported_precisions
+from handlers.preprocessing import Preprocessing
+from handlers.problems import Problem
+from training.conversion import quantise, write_graph
+from training.data.dataset import Photo
+from training.evaluation.predictor import EvaluationError
+from training.evaluation.predictors import described_by_run
+from training.evaluation.selection import select
+from training.progress import progress_bar
+from training.run_folder import Run
+
+# Photos of the training part that int8's ranges are taken from: NNCF's own default.
+_CALIBRATION_PHOTOS = 300
+_AT_ONCE = 16
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """What the card says of one precision.
+
+    Attributes:
+        top1_agreement: share of the photos with the same top class as in float32.
+        photos: how many, of which part of the split.
+    """
+
+    top1_agreement: float
+    photos: int
+    part: str
+
+
+def measure(
+    run_folder: Path,
+    run: Run,
+    model: nn.Module,
+    graph: Any,  # noqa: ANN401
+    data: Path,
+    folder: Path,
+) -> dict[Precision, Agreement]:
+    """Compare each precision that this machine has with float32.
+
+    Writes int8's graph below `folder` where it agrees well enough to be used.
+
+    Args:
+        model: the run's folded model.
+        graph: `training.conversion.convert`'s of it.
+        data: the photos of the training, in the same folders as then.
+        folder: becomes an archive's; holds the float32 graph already.
+
+    Raises:
+        EvaluationError: the photos are not those of the training, or none is left.
+        DatasetError: `data` does not hold the layout.
+    """
+    description = described_by_run(run_folder, run)
+    held_out = select(description, data, "test")
+    parameters = model.state_dict()
+    able = supported_precisions()
+    if "int8" in able:
+        learned = select(description, data, "training").photos
+        step = max(1, len(learned) // _CALIBRATION_PHOTOS)
+        inputs = _inputs(run.preprocessing, data, learned[::step][:_CALIBRATION_PHOTOS], "int8")
+        write_graph(quantise(graph, [each[None] for each in inputs]), parameters, "int8", folder)
+    threads = torch.get_num_threads()
+    engines = {each: OpenVinoEngine(folder, parameters, each, threads) for each in able}
+    same = dict.fromkeys(able, 0)
+    photos = 0
+    for batch in _batches(_inputs(run.preprocessing, data, held_out.photos, "comparing")):
+        answers = {each: engine.logits(batch).argmax(1) for each, engine in engines.items()}
+        photos += len(batch)
+        for precision, classes in answers.items():
+            same[precision] += int((classes == answers["f32"]).sum())
+    if not photos:
+        raise EvaluationError(f"{data}: none of {len(held_out.photos)} held-out photos decodes")
+    found = {each: Agreement(same[each] / photos, photos, held_out.part) for each in able}
+    del found["f32"]
+    if "int8" in found and found["int8"].top1_agreement < LEAST_AGREEMENT["int8"]:
+        for file in folder.glob("openvino/int8.*"):
+            file.unlink()
+    return found
+
+
+def _inputs(
+    preprocessing: Preprocessing, data: Path, photos: Sequence[Photo], note: str
+) -> Iterator[Tensor]:
+    """float32 (3, height, width) of each photo that decodes, with a progress bar."""
+    with progress_bar() as progress:
+        for photo in progress.track(photos, description=note):
+            try:
+                image = decode_image(
+                    (data / photo.path).read_bytes(), Limits(), preprocessing.decoded_side
+                )
+            except (Problem, OSError):
+                continue
+            yield preprocessing(image)
+
+
+def _batches(inputs: Iterator[Tensor]) -> Iterator[Tensor]:
+    """float32 (up to `_AT_ONCE`, 3, height, width)."""
+    waiting: list[Tensor] = []
+    for each in inputs:
+        waiting.append(each)
+        if len(waiting) == _AT_ONCE:
+            yield torch.stack(waiting)
+            waiting = []
+    if waiting:
+        yield torch.stack(waiting)
