@@ -110,11 +110,11 @@ class Bundle:
         """An answer whose score lies below it is unsure."""
         return float(self.card["unsure_threshold"])
 
-    def agreement(self, precision: Precision) -> float | None:
-        """Share of held-out photos whose top class in a reduced precision was that of float32;
-        None where it was not measured."""
-        measured: Mapping[str, float] | None = self.card.get("precisions", {}).get(precision)
-        return None if measured is None else measured["top1_agreement"]
+    def agreement(self, precision: Precision) -> tuple[float, int]:
+        """Share of held-out photos whose top class in a reduced precision was that of float32, and
+        of how many; (0, 0) where it was not measured."""
+        measured = self.card.get("precisions", {}).get(precision)
+        return (measured["top1_agreement"], measured["photos"]) if measured else (0.0, 0)
 
 
 def load_bundle(model_dir: Path) -> Bundle:
@@ -190,7 +190,7 @@ def _check_card(card: dict[str, Any], classes: int) -> None:
     elif not _are_precisions(card.get("precisions", {})):
         problem = (
             f"precisions: {card['precisions']!r} is not allowed; "
-            '{precision: {"top1_agreement": 0 to 1}} is'
+            '{precision: {"top1_agreement": 0 to 1, "photos": number}} is'
         )
     if problem:
         raise BundleError(f"model-card.json: {problem}")
@@ -201,6 +201,7 @@ def _are_precisions(value: object) -> bool:
         isinstance(each, dict)
         and is_number(each.get("top1_agreement"))
         and 0 <= each["top1_agreement"] <= 1
+        and isinstance(each.get("photos"), int)
         for each in value.values()
     )
 

@@ -28,6 +28,8 @@ from handlers.requests import PhotoRequest, parse_request
 
 logger = logging.getLogger(__name__)
 
+# Photos that are decoded at once; each of the largest takes some 300 MB meanwhile.
+_MOST_DECODERS = 8
 _SEE_LOG = "the server's log has the cause under this request_id"
 
 
@@ -106,7 +108,8 @@ class Classifier:
         self._config = config
         self._metrics = metrics
         self._batch_size = machine.batch_size
-        self._pool = ThreadPoolExecutor(machine.threads) if machine.threads > 1 else None
+        decoders = min(machine.threads, _MOST_DECODERS)
+        self._pool = ThreadPoolExecutor(decoders) if decoders > 1 else None
         classes = len(bundle.class_names)
         self._most_top_k = min(config.limits.top_k or classes, classes)
         self._default_top_k = min(config.default_top_k, self._most_top_k)
@@ -142,10 +145,14 @@ class Classifier:
             yield from ([*self._decode_all(chunk)] for chunk in chunks)
             return
         ahead: list[list[Future[list[_Photo]]]] = []
+        last: dict[int, Future[list[_Photo]]] = {}
         for chunk in chunks:
-            # The photos of one request in turn, as they share its limit on pixels.
-            requests = [list(each) for _, each in groupby(chunk, lambda photo: id(photo[0]))]
-            ahead.append([self._pool.submit(self._decode_all, each) for each in requests])
+            ahead.append([])
+            for job, photos in groupby(chunk, lambda photo: id(photo[0])):
+                # The photos of one request in turn, as they share its limit on pixels. What came
+                # before has been submitted before, so that no thread waits for one without.
+                last[job] = self._pool.submit(self._decode_after, last.get(job), list(photos))
+                ahead[-1].append(last[job])
             if len(ahead) > 1:
                 yield _results(ahead.pop(0))
         for begun in ahead:
@@ -171,6 +178,13 @@ class Classifier:
             self._config.limits.pixels,
             [InternalError(_SEE_LOG) for _ in request.photos],
         )
+
+    def _decode_after(
+        self, before: Future[list[_Photo]] | None, waiting: Sequence[tuple[_Job, int]]
+    ) -> list[_Photo]:
+        if before is not None:
+            before.result()
+        return self._decode_all(waiting)
 
     def _decode_all(self, waiting: Sequence[tuple[_Job, int]]) -> list[_Photo]:
         """Those that could be decoded; the others' outcome is settled."""

@@ -1,16 +1,17 @@
 """How many workers a model gets, and how many threads each of them, where nothing else is said.
 
-Each worker computes alone, so workers times threads is the number of cores: more threads than
-cores make each other wait. One thread a worker answers the most photos a second, as no thread
+Each worker computes alone, so workers times threads is at most the number of cores: more threads
+than cores make each other wait. One thread a worker answers the most photos a second, as no thread
 waits for another within a layer; a worker costs memory, so there are only so many.
 """
 
 from __future__ import annotations
 
+import math
 import os
 from pathlib import Path
 
-# A further worker with R50x1 takes some 250 MB; beyond these, cores become threads.
+# A further worker with R50x1 takes nearly 500 MB; beyond these, cores become threads.
 MOST_WORKERS = 8
 
 _CGROUP = Path("/sys/fs/cgroup")
@@ -30,7 +31,9 @@ def available_cores() -> int:
 
 def default_workers(cores: int | None = None) -> int:
     """Workers of a model whose model-config.yaml names no `minWorkers`."""
-    return min(cores or available_cores(), MOST_WORKERS)
+    cores = cores or available_cores()
+    threads = math.ceil(cores / MOST_WORKERS)
+    return cores // threads
 
 
 def default_threads(workers: int | None, cores: int | None = None) -> int:

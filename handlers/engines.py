@@ -9,9 +9,8 @@ that does not give what the model gave when it was trained, nothing is served.
 
 from __future__ import annotations
 
-import importlib.util
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -19,7 +18,8 @@ import torch
 
 from handlers.bundle import Bundle, GoldenSet
 from handlers.config import EngineName, HandlerConfig, Precision
-from handlers.openvino_engine import GraphError, OpenVinoEngine, graph_files, supported_precisions
+from handlers.network import BundleError
+from handlers.openvino_engine import OpenVinoEngine, graph_files, supported_precisions
 from handlers.torch_engines import InductorEngine, TorchEngine
 
 logger = logging.getLogger(__name__)
@@ -30,8 +30,9 @@ FLOAT32_TOLERANCE = 1e-3
 # Of a probability, in reduced precision. What counts is the answer: the same breed, and
 # probabilities that differ by less than a person would act on.
 REDUCED_PROBABILITY_TOLERANCE = 0.05
-# Share of photos whose top class must be that of float32, by the model card.
+# Share of photos whose top class must be that of float32, by the model card; and of how many.
 LEAST_AGREEMENT: dict[Precision, float] = {"bf16": 0.995, "int8": 0.99}
+FEWEST_PHOTOS = 200
 
 
 class GoldenSetError(RuntimeError):
@@ -86,26 +87,52 @@ def choose_engine(bundle: Bundle, config: HandlerConfig, machine: Machine) -> En
     Raises:
         GoldenSetError: float32 on PyTorch disagrees with the golden set, too.
     """
-    disagreement: str | None = "no engine"
-    for name, precision in _candidates(bundle, config, machine):
+    for name in _engines(bundle, config, machine):
         try:
-            engine = _BUILDERS[name](bundle, precision, machine)
-        except (GraphError, RuntimeError) as error:
-            logger.warning("%s in %s cannot be used: %s", name, precision, error)
+            precisions = _precisions_to_try(name, bundle, config, machine)
+        except Exception as error:
+            logger.warning("%s cannot be used: %s", name, error)
             continue
-        disagreement = _disagreement(engine, bundle.golden, bundle.temperature)
-        if disagreement is None:
-            return engine
-        if (name, precision) != ("torch", "f32"):
+        for precision in precisions:
+            # Libraries that compile a network raise nearly anything where they cannot.
+            try:
+                engine = _BUILDERS[name](bundle, precision, machine)
+                disagreement = _disagreement(engine, bundle.golden, bundle.temperature)
+            except BundleError:
+                raise
+            except Exception as error:
+                logger.warning("%s in %s cannot be used: %s", name, precision, error)
+                continue
+            if disagreement is None:
+                return engine
+            if (name, precision) == ("torch", "f32"):
+                raise GoldenSetError(f"golden set: {disagreement}; refusing to serve")
             logger.warning("%s in %s fails the golden set (%s)", name, precision, disagreement)
-    raise GoldenSetError(f"golden set: {disagreement}; refusing to serve")
+    raise GoldenSetError("golden set: no engine can be used; refusing to serve")
 
 
-def _candidates(
-    bundle: Bundle, config: HandlerConfig, machine: Machine
-) -> Iterator[tuple[EngineName, Precision]]:
-    """What to try in turn, each once; PyTorch in float32 is always the last."""
-    name = config.engine if config.engine != "auto" else _best_engine(bundle, machine)
+def is_vouched_for(precision: Precision, agreement: float, photos: int) -> bool:
+    """Whether that much top-1 agreement with float32, on so many photos, allows a precision."""
+    return photos >= FEWEST_PHOTOS and agreement >= LEAST_AGREEMENT[precision]
+
+
+def _engines(bundle: Bundle, config: HandlerConfig, machine: Machine) -> list[EngineName]:
+    """What to try in turn; PyTorch is always the last."""
+    converted = (bundle.folder / graph_files("f32")[0]).exists()
+    names: list[EngineName] = []
+    if config.engine != "auto":
+        names.append(config.engine)
+    elif machine.gpu is not None:
+        names.append("inductor")
+    if converted and config.engine != "torch":
+        names.append("openvino")
+    return list(dict.fromkeys([*names, "torch"]))
+
+
+def _precisions_to_try(
+    name: EngineName, bundle: Bundle, config: HandlerConfig, machine: Machine
+) -> list[Precision]:
+    """Of one engine, in turn, f32 last."""
     able = _precisions(name, machine)
     asked: tuple[Precision, ...]
     if config.precision != "auto":
@@ -114,27 +141,21 @@ def _candidates(
         asked = ("f32",)  # the reference; whether bf16 would be faster depends on the CPU
     else:
         asked = able
+    wanted: list[Precision] = []
     for precision in dict.fromkeys(asked):
         if precision not in able:
             logger.warning("precision %s: not what %s can do here; next: f32", precision, name)
         elif _is_allowed(bundle, precision, quietly=config.precision == "auto"):
-            yield name, precision
-    if name != "torch":
-        yield "torch", "f32"
-
-
-def _best_engine(bundle: Bundle, machine: Machine) -> EngineName:
-    if machine.gpu is not None:
-        return "inductor"
-    converted = (bundle.folder / graph_files("f32")[0]).exists()
-    return "openvino" if converted and importlib.util.find_spec("openvino") else "torch"
+            wanted.append(precision)
+    return wanted
 
 
 def _precisions(name: EngineName, machine: Machine) -> tuple[Precision, ...]:
     """What an engine can do on this machine, the fastest first and f32 last."""
     if name == "openvino":
         return supported_precisions()
-    if machine.gpu is not None and not torch.cuda.is_bf16_supported():
+    # Emulated, it would be slower than float32.
+    if machine.gpu is not None and not torch.cuda.is_bf16_supported(including_emulation=False):
         return ("f32",)
     return ("bf16", "f32")
 
@@ -143,17 +164,18 @@ def _is_allowed(bundle: Bundle, precision: Precision, *, quietly: bool) -> bool:
     """Whether the card vouches for a precision."""
     if precision == "f32":
         return True
-    least = LEAST_AGREEMENT[precision]
-    agreement = bundle.agreement(precision)
-    if agreement is not None and agreement >= least:
+    agreement, photos = bundle.agreement(precision)
+    if is_vouched_for(precision, agreement, photos):
         return True
     if not quietly:
-        told = "nothing" if agreement is None else f"{agreement:.4f}"
         logger.warning(
-            "%s is not used: the model card records %s as top-1 agreement with f32, %s is needed",
+            "%s is not used: the model card records a top-1 agreement with f32 of %.4f on %d "
+            "photos; %s on %d are needed",
             precision,
-            told,
-            least,
+            agreement,
+            photos,
+            LEAST_AGREEMENT[precision],
+            FEWEST_PHOTOS,
         )
     return False
 

@@ -16,9 +16,10 @@ Interpolation = Literal["bilinear", "bicubic"]
 
 _RESAMPLING = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
 _LARGEST_SIDE = 4096
-# A photo is decoded at so many times the size that it is resized to, at least: what a JPEG decoder
-# leaves out then lies beyond what resizing keeps. docs/performance.md has what it changes.
-_DECODED_TIMES = 2
+# A photo is decoded at so many times the size that it is resized to, at least. The decoder's
+# reduction by k blurs as a box of k pixels does; beside the resizing's own triangle of s pixels
+# that is a part of k^2 / 2 s^2, with 6 too little to move a probability (docs/performance.md).
+_DECODED_TIMES = 6
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import importlib
 from bisect import bisect_left
 from collections.abc import Callable
 from typing import Any
@@ -69,6 +70,9 @@ class InductorEngine:
         self._sizes = _powers_of_two(shape[0])
         model = copy.deepcopy(model).to(device, self._dtype)
         model = model.to(memory_format=torch.channels_last)
+        # One program for each size; by default Dynamo gives up after eight.
+        dynamo = importlib.import_module("torch._dynamo").config
+        dynamo.recompile_limit = max(dynamo.recompile_limit, len(self._sizes) + 1)
         self._compiled = torch.compile(
             model, dynamic=False, options=_options(device), fullgraph=True
         )

@@ -235,6 +235,8 @@ def _check_config(path: Path, run: Run) -> None:
                 raise ConfigError(f"unknown key {key!r}; allowed: {[*_WORKER_KEYS, 'catbreeds']}")
             if key in _WORKER_KEYS and not (type(value) is int and value >= 1):
                 raise ConfigError(f"{key}: {value!r} is not allowed; a whole number from 1 on is")
+        if ("minWorkers" in content) != ("maxWorkers" in content):
+            raise ConfigError("minWorkers and maxWorkers: both, or neither of them")
         HandlerConfig.from_dict(content.get("catbreeds", {}))
     except (OSError, yaml.YAMLError, ConfigError) as error:
         raise ArchivingError(f"{path}: {error}") from error

@@ -48,8 +48,9 @@ class Pace:
         """One has left it.
 
         Args:
-            is_answered: with a result. What was refused or failed may have come quickly: its time
-                counts, and it does not, so that no flood of these makes the server look fast.
+            is_answered: by the model's own code, be it with a problem. Where the server refused or
+                failed, which may come quickly, the time counts and the photo does not, so that no
+                flood of these makes the server look fast.
         """
         self._pass(now)
         self._there -= 1

@@ -97,7 +97,9 @@ class Settings(BaseSettings):
         description="Photos at TorchServe at once; the others wait here, where those of a client "
         "that leaves are dropped.",
     )
-    client_photos_at_once: int = Field(default=40, ge=1, description="The same for one client.")
+    client_photos_at_once: int = Field(
+        default=40, ge=1, description="Photos in work at once of one client; one more gets 429."
+    )
     upload_memory: int = Field(
         default=512 * 2**20,
         ge=1,

@@ -15,6 +15,8 @@ from typing import Self
 
 import psutil
 
+from benchmarks.serving.errors import BenchError
+
 _STOP_S = 3.0
 _SIGNAL_S = 10.0
 _POLL_S = 0.02
@@ -133,6 +135,7 @@ def _until(roots: list[int], act: Callable[[psutil.Process], None], stopped: boo
         if left == 0:
             return
         time.sleep(_POLL_S)
+    raise BenchError(f"processes {roots} could not be {'stopped' if stopped else 'continued'}")
 
 
 class Guard:

@@ -58,6 +58,8 @@ class Engine:
         self._limits = config.limits
         self._bundle = load_bundle(model_dir)
         self._engine = choose_engine(self._bundle, config, machine)
+        if self._engine.name != "torch":
+            self._bundle.release_network()  # as a worker does
         self.classes = self._bundle.class_names
         self.temperature = self._bundle.temperature
 

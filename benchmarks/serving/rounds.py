@@ -16,6 +16,7 @@ from pathlib import Path
 from statistics import median
 
 from benchmarks.serving.agreement import check_agreement
+from benchmarks.serving.errors import BenchError
 from benchmarks.serving.figures import Cell, Load, Measured, Results
 from benchmarks.serving.load.closed import run_closed
 from benchmarks.serving.load.open import run_open
@@ -206,6 +207,7 @@ def _wait_until_idle(side: Side) -> None:
         time.sleep(_LOOK_S)
         if sum(cpu_between(before, cpu_s(side.pids)).values()) < _IDLE_SHARE * _LOOK_S:
             return
+    raise BenchError(f"{side.name}: is still busy {_IDLE_S:.0f} s after its load has ended")
 
 
 def _written(photos: Sequence[Photo], folder: Path) -> list[Path]:

@@ -298,15 +298,18 @@ def test_decoding_beside_the_network_gives_the_same_answers(make: Make, engine: 
         assert without_times(ours.body) == without_times(theirs.body)
 
 
-def test_side_by_side_too_the_photos_of_a_request_share_its_limit_on_pixels(make: Make) -> None:
-    classifier = make(threads=4, limits=Limits(pixels=2 * 40 * 36))
+@pytest.mark.parametrize("batch_size", [1, 2, 3, 8])
+def test_side_by_side_too_the_photos_of_a_request_share_its_limit_on_pixels(
+    make: Make, batch_size: int
+) -> None:
+    classifier = make(batch_size, threads=4, limits=Limits(pixels=2 * 40 * 36))
     (answer,) = classifier.answer([v1(*[{"b64": B64}] * 4)])
     assert ["status" in entry for entry in answer.body["predictions"]] == [False, False, True, True]
 
 
 def test_the_limit_on_pixels_is_about_the_file_however_it_is_decoded(make: Make) -> None:
     file = io.BytesIO()
-    Image.new("RGB", (600, 500), "teal").save(file, "JPEG")  # decoded at a fourth for 36 px
+    Image.new("RGB", (600, 500), "teal").save(file, "JPEG")  # decoded at a half for 36 px
     large = base64.b64encode(file.getvalue()).decode()
     first, _ = make(limits=Limits(pixels=400_000)).answer(
         [v1({"b64": large}, {"b64": large}), v1()]

@@ -21,7 +21,10 @@ from handlers.torch_engines import InductorEngine, TorchEngine
 from tests.handlers.conftest import seal
 from training.conversion import convert, quantise, write_graph
 
-GOOD_ENOUGH = {"bf16": {"top1_agreement": 0.995}, "int8": {"top1_agreement": 0.99}}
+GOOD_ENOUGH = {
+    "bf16": {"top1_agreement": 0.995, "photos": 200},
+    "int8": {"top1_agreement": 0.99, "photos": 200},
+}
 
 
 @pytest.fixture(scope="module")
@@ -124,9 +127,10 @@ def test_the_precision_asked_for_is_kept_where_card_and_golden_set_agree(
 @pytest.mark.parametrize(
     ("recorded", "told"),
     [
-        ({}, "records nothing"),
-        ({"bf16": {"top1_agreement": 0.9949}}, "records 0.9949"),
-        ({"int8": {"top1_agreement": 1.0}}, "records nothing"),
+        ({}, "0.0000 on 0 photos"),
+        ({"bf16": {"top1_agreement": 0.9949, "photos": 1000}}, "0.9949 on 1000 photos"),
+        ({"bf16": {"top1_agreement": 1.0, "photos": 199}}, "1.0000 on 199 photos"),
+        ({"int8": {"top1_agreement": 1.0, "photos": 1000}}, "0.0000 on 0 photos"),
     ],
 )
 @pytest.mark.parametrize("engine", ["torch", "openvino"])
@@ -143,7 +147,7 @@ def test_a_precision_that_the_card_does_not_vouch_for_is_not_used(
     assert chosen(unknown, engine=engine, precision="bf16") == (engine, "f32")
     (record,) = caplog.records
     assert told in record.getMessage()
-    assert "0.995 is needed" in record.getMessage()
+    assert "0.995 on 200 are needed" in record.getMessage()
 
 
 def test_what_the_card_does_not_vouch_for_is_passed_over_in_silence_by_auto(
@@ -183,6 +187,40 @@ def test_an_engine_that_is_wrong_even_in_float32_gives_way_to_pytorch(
     bundle: Bundle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(engines, "OpenVinoEngine", Wrong)
+    assert chosen(bundle) == ("torch", "f32")
+
+
+@pytest.mark.parametrize("error", [ImportError, RuntimeError, ValueError])
+@pytest.mark.parametrize("name", ["supported_precisions", "OpenVinoEngine"])
+def test_an_engine_that_cannot_be_used_gives_way_to_pytorch(
+    bundle: Bundle,
+    name: str,
+    error: type[Exception],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """OpenVINO that is not installed or does not import, and whatever else it may raise."""
+
+    def fail(*_: object) -> None:
+        raise error("the reason")
+
+    monkeypatch.setattr(engines, name, fail)
+    assert chosen(bundle) == ("torch", "f32")
+    assert all("the reason" in record.getMessage() for record in caplog.records)
+    assert caplog.records
+
+
+class Breaks(OpenVinoEngine):
+    """Computes nothing."""
+
+    def logits(self, batch: torch.Tensor) -> torch.Tensor:
+        raise RuntimeError("the reason")
+
+
+def test_an_engine_that_fails_in_its_self_test_gives_way_to_pytorch(
+    bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engines, "OpenVinoEngine", Breaks)
     assert chosen(bundle) == ("torch", "f32")
 
 

@@ -128,10 +128,9 @@ def test_many_photos_are_taken_where_nothing_is_to_do(
         FULL,
         Scripted(404, {}),
         Scripted(500, {}),
-        Scripted(415, {"type": "urn:x:y"}, {"Content-Type": "application/problem+json"}),
         Scripted(200, None),
     ],
-    ids=["full", "not there", "broken", "no photo", "hangs up"],
+    ids=["full", "not there", "broken", "hangs up"],
 )
 def test_failures_that_come_quickly_do_not_let_more_in(
     server: ScriptedServer, tmp_path: Path, failure: Scripted
@@ -145,6 +144,22 @@ def test_failures_that_come_quickly_do_not_let_more_in(
         with flooded(server, gateway):
             pass
         assert gateway.classify(PHOTO).status_code == 200
+
+
+def test_photos_that_are_no_photos_do_not_make_the_model_seem_slow(
+    server: ScriptedServer, tmp_path: Path
+) -> None:
+    """A problem is the model's answer, too: where most photos get one, all are quick."""
+    bad = Scripted(415, {"type": "urn:x:y"}, {"Content-Type": "application/problem+json"})
+    with gateway_before(server, tmp_path) as gateway:
+        server.go_on_with(bad)
+        with ThreadPoolExecutor(8) as pool:
+            answers = pool.map(lambda _: gateway.classify(PHOTO).status_code, range(300))
+            assert set(answers) == {415}
+        server.go_on_with(SLOW)
+        with flooded(server, gateway, let_in=AT_ONCE):
+            assert metric(gateway, "expected_wait_seconds") < LET_IN * SLOW.takes_s
+        assert metric(gateway, "photos_refused_total") == 0
 
 
 def full(server: ScriptedServer, _: GatewayProcess) -> contextlib.AbstractContextManager[object]:

@@ -6,16 +6,19 @@ says is found here, on the photos that the run's own figures are about: none of 
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from handlers.checksums import SHARED_FOLDER
 from handlers.config import Limits, Precision
-from handlers.engines import LEAST_AGREEMENT
+from handlers.engines import is_vouched_for
 from handlers.images import decode_image
 from handlers.openvino_engine import OpenVinoEngine, supported_precisions
 from handlers.preprocessing import Preprocessing
@@ -40,11 +43,13 @@ class Agreement:
     Attributes:
         top1_agreement: share of the photos with the same top class as in float32.
         photos: how many, of which part of the split.
+        engine: what computed both, with its version.
     """
 
     top1_agreement: float
     photos: int
     part: str
+    engine: str
 
 
 def measure(
@@ -89,11 +94,14 @@ def measure(
             same[precision] += int((classes == answers["f32"]).sum())
     if not photos:
         raise EvaluationError(f"{data}: none of {len(held_out.photos)} held-out photos decodes")
-    found = {each: Agreement(same[each] / photos, photos, held_out.part) for each in able}
+    engine = f"openvino {version('openvino')}"
+    found = {each: Agreement(same[each] / photos, photos, held_out.part, engine) for each in able}
     del found["f32"]
-    if "int8" in found and found["int8"].top1_agreement < LEAST_AGREEMENT["int8"]:
+    if "int8" in found and not is_vouched_for("int8", found["int8"].top1_agreement, photos):
         for file in folder.glob("openvino/int8.*"):
             file.unlink()
+    # What workers share is no part of an archive.
+    shutil.rmtree(folder / SHARED_FOLDER)
     return found
 
 

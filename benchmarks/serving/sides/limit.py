@@ -23,12 +23,14 @@ _LEAD_S = 0.2
 class LimitSide(Side):
     """A process with one thread for each core, as our workers are; one of them for a lone photo.
 
-    At a concurrency of c each process computes batches of c / cores photos, at most 8: what a
-    server could gather of c clients at best.
+    At a concurrency of c each process computes batches of c / cores photos, at most 8: the share
+    of each worker of so many clients.
     """
 
     name = "limit"
-    what = "decoding and our engine in bare loops on all cores, without HTTP; latency of a batch"
+    what = (
+        "decoding and our engine in bare loops, a process a core, without HTTP; latency of a batch"
+    )
     calibrated = True
 
     def __init__(self) -> None:

@@ -8,7 +8,7 @@ import litserve
 from fastapi import Body
 from torch import Tensor
 
-BATCH, WAIT_S = 8, 0.001
+BATCH, WAIT_S = 8, 0.0
 
 
 class Classifier(litserve.LitAPI):  # type: ignore[misc]

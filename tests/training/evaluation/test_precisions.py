@@ -10,10 +10,13 @@ from pathlib import Path
 import pytest
 import torch
 
+from handlers import engines
 from handlers.archive_format import read_entry
+from handlers.checksums import verify_checksums
 from handlers.config import Precision
 from handlers.engines import LEAST_AGREEMENT
 from handlers.openvino_engine import supported_precisions
+from tests.archives import unpack
 from tests.training.evaluation.conftest import Parts
 from training.archive import archive
 from training.evaluation.predictor import EvaluationError
@@ -22,9 +25,15 @@ from training.evaluation.predictors import from_archive
 REDUCED = [each for each in supported_precisions() if each != "f32"]
 
 
-@pytest.fixture(scope="module")
-def measured(run: Path, photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return archive(run, "1.0", tmp_path_factory.mktemp("store"), data=photos)
+@pytest.fixture(autouse=True)
+def few_are_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    """There are not 200 photos here."""
+    monkeypatch.setattr(engines, "FEWEST_PHOTOS", 1)
+
+
+@pytest.fixture
+def measured(run: Path, photos: Path, tmp_path: Path) -> Path:
+    return archive(run, "1.0", tmp_path / "measured", data=photos)
 
 
 def recorded(path: Path) -> dict[str, dict[str, object]]:
@@ -41,6 +50,7 @@ def test_the_card_records_each_precision_of_this_cpu(measured: Path, parts: Part
         assert each["photos"] == len(parts.test)
         assert each["part"] == "test"
         assert 0.5 < float(str(each["top1_agreement"])) <= 1
+        assert str(each["engine"]).startswith("openvino 2")
 
 
 def test_what_is_recorded_is_what_the_archive_then_answers(
@@ -61,6 +71,23 @@ def test_what_is_recorded_is_what_the_archive_then_answers(
     else:
         assert torch.equal(ours, theirs)
     assert plain.model.remarks == ()
+
+
+def test_an_archive_that_was_measured_is_whole_when_it_is_unpacked(
+    measured: Path, tmp_path: Path
+) -> None:
+    """Nothing that measuring left behind is packed, or every worker would refuse it."""
+    verify_checksums(unpack(measured, tmp_path / "content"))
+
+
+def test_too_few_photos_vouch_for_nothing(
+    run: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engines, "FEWEST_PHOTOS", 200)
+    monkeypatch.setitem(LEAST_AGREEMENT, "int8", 0.0)
+    monkeypatch.setitem(LEAST_AGREEMENT, "bf16", 0.0)
+    made = archive(run, "1.0", tmp_path / "few", data=photos)
+    assert from_archive(made).model.remarks == ()
 
 
 def test_without_photos_nothing_is_recorded(run: Path, tmp_path: Path) -> None:
