@@ -248,7 +248,9 @@ def test_archive_and_run_folder_hold_the_documented_entries(
     present = {path.name for path in demo_run.iterdir()} - {"tracking"}
     assert present == {name.partition("/")[0] for name, _ in files}
     with zipfile.ZipFile(model_store / f"{DEMO}-0.1.mar") as packed:
-        top = {re.sub(r"^(handlers|golden)/.*", r"\1/", name) for name in packed.namelist()}
+        top = {
+            re.sub(r"^(handlers|golden|openvino)/.*", r"\1/", name) for name in packed.namelist()
+        }
     assert top == {name for name, _ in entries}
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import safetensors.torch
+import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from ts.context import RequestProcessor
@@ -86,6 +87,8 @@ def test_an_empty_batch_is_safe(worker: Worker, batch: Sequence[dict[str, Any]] 
 def test_describe_answers_the_model_card(worker: Worker, sealed_model_dir: Path) -> None:
     status, card = worker.ask({}, {"describe": "True", "content-length": "0"})
     assert status == 200
+    running = card.pop("running")
+    assert running == {"engine": "torch", "precision": "f32", "threads": torch.get_num_threads()}
     assert card == json.loads((sealed_model_dir / "model-card.json").read_text())
 
 

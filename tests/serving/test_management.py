@@ -72,7 +72,7 @@ def test_a_model_is_registered_and_described(client: ManagementClient, make: Mak
     status = client.describe(NAME, "1.0")
     assert (status.name, status.version, status.archive) == (NAME, "1.0", archive)
     assert (status.min_workers, status.max_workers, status.ready_workers) == (1, 1, 1)
-    assert (status.batch_size, status.max_batch_delay_ms, status.response_timeout_s) == (8, 1, 60)
+    assert (status.batch_size, status.max_batch_delay_ms, status.response_timeout_s) == (8, 0, 60)
     assert (status.queue_pending, status.queue_remaining) == (0, 100)
     assert status.ready
     assert not status.loaded_at_startup

@@ -62,7 +62,7 @@ def take_sums_away(content: Path) -> None:
 
 def impossible_setting(content: Path) -> None:
     path = content / "model-config.yaml"
-    path.write_text(path.read_text().replace("precision: float32", "precision: float7"))
+    path.write_text(path.read_text().replace("precision: auto", "precision: float7"))
 
 
 REFUSED: dict[str, tuple[Change, bool, str]] = {
