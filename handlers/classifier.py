@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from itertools import groupby
 from typing import Any
 
 import torch
@@ -25,6 +24,7 @@ from handlers.metrics import Metrics
 from handlers.predictions import Timing, envelope, is_unsure, probabilities, result, top_classes
 from handlers.problems import InternalError, InvalidOption, Problem
 from handlers.requests import PhotoRequest, parse_request
+from handlers.side_by_side import in_chunks
 
 logger = logging.getLogger(__name__)
 
@@ -123,7 +123,11 @@ class Classifier:
             if isinstance(job, _Job)
             for number in range(len(job.request.photos))
         ]
-        for photos in self._decoded(waiting):
+        # The photos of one request are decoded in turn, as they share its limit on pixels.
+        decoded = in_chunks(
+            waiting, self._batch_size, self._decode_all, self._pool, lambda photo: id(photo[0])
+        )
+        for photos in decoded:
             for photo in photos:
                 if photo.job.item.wants_explanation:
                     self._explain(photo)
@@ -133,30 +137,6 @@ class Classifier:
         answers = [self._encode(job, item) for job, item in zip(jobs, items, strict=True)]
         self._metrics.flush()
         return answers
-
-    def _decoded(self, waiting: Sequence[tuple[_Job, int]]) -> Iterator[list[_Photo]]:
-        """What can be decoded, so many at a time as go through the network at once.
-
-        With threads for it, the next are decoded while these are in the network.
-        """
-        size = self._batch_size
-        chunks = [waiting[start : start + size] for start in range(0, len(waiting), size)]
-        if self._pool is None:
-            yield from ([*self._decode_all(chunk)] for chunk in chunks)
-            return
-        ahead: list[list[Future[list[_Photo]]]] = []
-        last: dict[int, Future[list[_Photo]]] = {}
-        for chunk in chunks:
-            ahead.append([])
-            for job, photos in groupby(chunk, lambda photo: id(photo[0])):
-                # The photos of one request in turn, as they share its limit on pixels. What came
-                # before has been submitted before, so that no thread waits for one without.
-                last[job] = self._pool.submit(self._decode_after, last.get(job), list(photos))
-                ahead[-1].append(last[job])
-            if len(ahead) > 1:
-                yield _results(ahead.pop(0))
-        for begun in ahead:
-            yield _results(begun)
 
     def _parse(self, item: Item) -> _Job | Problem:
         try:
@@ -178,13 +158,6 @@ class Classifier:
             self._config.limits.pixels,
             [InternalError(_SEE_LOG) for _ in request.photos],
         )
-
-    def _decode_after(
-        self, before: Future[list[_Photo]] | None, waiting: Sequence[tuple[_Job, int]]
-    ) -> list[_Photo]:
-        if before is not None:
-            before.result()
-        return self._decode_all(waiting)
 
     def _decode_all(self, waiting: Sequence[tuple[_Job, int]]) -> list[_Photo]:
         """Those that could be decoded; the others' outcome is settled."""
@@ -296,10 +269,6 @@ class Classifier:
     def _refuse(self, problem: Problem, item: Item) -> dict[str, Any]:
         self._metrics.refused(problem)
         return problem.to_body(item.request_id)
-
-
-def _results(begun: Sequence[Future[list[_Photo]]]) -> list[_Photo]:
-    return [photo for each in begun for photo in each.result()]
 
 
 def _failure(what: str, item: Item) -> InternalError:

@@ -82,13 +82,17 @@ class ManagementClient:
         self._token = token
         self._timeout_s = timeout_s
 
-    def register(self, archive: str, timeout_s: float, workers: int = 1) -> str:
+    def register(
+        self, archive: str, timeout_s: float, workers: int = 1, batch_delay_ms: int = 0
+    ) -> str:
         """Register an archive of the model store and start its workers.
 
         Args:
             archive: the file's name in the model store.
             timeout_s: how long its workers may take.
             workers: the archive's model-config.yaml overrules it.
+            batch_delay_ms: how long requests wait for more of them to make a batch. It overrules
+                the model-config.yaml, where 0 cannot be said: that would mean 100 there.
 
         Returns:
             What TorchServe says of it.
@@ -97,10 +101,12 @@ class ManagementClient:
             LoadFailed: also for a file that is not there.
             AlreadyRegistered: its model has that version.
         """
-        query = {"url": archive, "initial_workers": str(workers), "synchronous": "true"}
-        # A worker takes what waits when it is free, and a lone request waits for no other. In
-        # model-config.yaml 0 cannot be said: it would mean TorchServe's default there, 100 ms.
-        query["max_batch_delay"] = "0"
+        query = {
+            "url": archive,
+            "initial_workers": str(workers),
+            "max_batch_delay": str(batch_delay_ms),
+            "synchronous": "true",
+        }
         failures = {400, 404, *SERVER_ERRORS}
         answer = self._call("POST", "/models", query, timeout_s, failures)
         return parsed(answer, said)

@@ -33,6 +33,7 @@ class Archive:
 
     Attributes:
         workers: None: as `default_workers` says of the machine's cores.
+        batch_delay_ms: how long requests wait for company; by default a lone one does not.
     """
 
     path: Path
@@ -40,6 +41,7 @@ class Archive:
     version: str
     workers: int | None
     startup_timeout_s: float
+    batch_delay_ms: int = 0
 
     @property
     def workers_wanted(self) -> int:
@@ -124,6 +126,7 @@ def verified_archive(path: Path) -> Archive:
             model["modelVersion"],
             int(config["minWorkers"]) if "minWorkers" in config else None,
             float(config.get("startupTimeout", _STARTUP_TIMEOUT_S)),
+            int(config.get("maxBatchDelay", 0)),
         )
         version_key(archive.version)
         path.name.encode()

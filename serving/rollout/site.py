@@ -124,7 +124,9 @@ class Site:
             RolloutError: its workers are not ready in time.
         """
         wanted = archive.workers_wanted
-        self.management.register(archive.path.name, archive.startup_timeout_s, wanted)
+        self.management.register(
+            archive.path.name, archive.startup_timeout_s, wanted, archive.batch_delay_ms
+        )
         status = self.management.describe(archive.model, archive.version)
         # Where the archive's model-config.yaml has a number, TorchServe has taken that.
         if status.min_workers != wanted:

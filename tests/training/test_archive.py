@@ -85,6 +85,7 @@ def test_the_same_run_gives_the_same_bytes_whatever_surrounds_it(
     for path in sorted(demo_run.rglob("*"), reverse=True):
         if path.is_file():
             copy = again / path.relative_to(demo_run)
+            copy.parent.mkdir(parents=True, exist_ok=True)
             copy.write_bytes(path.read_bytes())
             copy.chmod(0o600)
             os.utime(copy, (1, 1))

@@ -9,7 +9,8 @@ import litserve
 from fastapi import Body
 from torch import Tensor
 
-BATCH, WAIT_S = 8, 0.0
+# Without a wait its loop spins, also where nothing is there to do.
+BATCH, WAIT_S = 8, 0.001
 
 
 class Classifier(litserve.LitAPI):  # type: ignore[misc]

@@ -67,7 +67,7 @@ def _make(name: str, ours: OursSide) -> Side:
         "litserve": ChildSide(
             "litserve",
             "litserve_eager",
-            "LitServe, eager PyTorch as published; one worker, batches of up to 8",
+            "LitServe, eager PyTorch as published; one worker, batches of up to 8, 1 ms to gather",
             "/predict",
             read_labels,
         ),
@@ -75,7 +75,7 @@ def _make(name: str, ours: OursSide) -> Side:
             "litserve-engine",
             "litserve_engine",
             "LitServe around our decoding and engine; workers and threads as ours, batches of up "
-            "to 8",
+            "to 8, 1 ms to gather",
             "/predict",
             read_labels,
             calibrated=True,

@@ -102,14 +102,14 @@ def test_an_archive_is_run_by_its_own_configuration(
     def configure(folder: Path) -> None:
         path = folder / "model-config.yaml"
         settings = yaml.safe_load(path.read_text()) or {}
-        section = {"precision": "bf16", "limits": {"pixels": 2000}}
+        section = {"limits": {"pixels": 2000}}
         path.write_text(yaml.safe_dump({**settings, "catbreeds": section}))
 
     predictor = from_archive(changed(packed, tmp_path, configure))
     (answer,) = predictor.predict(files[:1])
     assert isinstance(answer, Refused)
     assert "at most 2000" in answer.why
-    assert predictor.model.remarks == ("The archive computes in bf16.",)
+    assert predictor.model.remarks == ()
 
 
 def test_handlers_of_another_version_are_remarked(packed: Path, tmp_path: Path) -> None:
