@@ -18,8 +18,8 @@ _RESAMPLING = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resamplin
 _LARGEST_SIDE = 4096
 # A photo is decoded at so many times the size that it is resized to, at least. The decoder's
 # reduction by k blurs as a box of k pixels does; beside the resizing's own triangle of s pixels
-# that is a part of k^2 / 2 s^2, with 6 too little to move a probability (docs/performance.md).
-_DECODED_TIMES = 6
+# that is a part of k^2 / 2 s^2, with 5 too little to change an answer (docs/performance.md).
+_DECODED_TIMES = 5
 
 
 @dataclass(frozen=True)
