@@ -93,8 +93,8 @@ def write_graph(
     """
     xml, layout, literals = (folder / name for name in graph_files(precision))
     xml.parent.mkdir(parents=True, exist_ok=True)
-    # OpenVINO numbers graphs and nodes on from one to the next; the same network is to give the same
-    # bytes.
+    # OpenVINO numbers graphs and nodes on from one to the next; the same network is to give the
+    # same bytes.
     graph.set_friendly_name("network")
     for number, node in enumerate(graph.get_ordered_ops()):
         node.set_friendly_name(f"{node.get_type_name()}_{number}")
