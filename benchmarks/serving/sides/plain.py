@@ -24,7 +24,7 @@ class Plain:
     def __init__(self, run: Path) -> None:
         model = load_run(run)
         self.network, self.classes = as_published(model.network), model.classes
-        self.temperature, self.side = model.temperature, max(model.preprocessing.size)
+        self.temperature = model.temperature
         self.transform = transform_of(model.preprocessing)
 
     def tensor(self, photo: bytes) -> Tensor:
