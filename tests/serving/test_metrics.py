@@ -23,6 +23,7 @@ HISTOGRAMS = (
     "catbreeds_inference_seconds",
     "catbreeds_top1_probability",
 )
+_REST_S = 1.0
 COUNTERS = ("catbreeds_problems_total", "catbreeds_unsure_total", "catbreeds_predicted_total")
 
 Sample = tuple[str, tuple[str, ...]]
@@ -45,11 +46,13 @@ def of_model(service: Service, model: str, version: str) -> Samples:
 
 def settled(service: Service, model: str, version: str) -> Samples:
     """The samples once they rest: TorchServe reads them from the worker's output, a bit later."""
-    before = None
-    while (now := of_model(service, model, version)) != before:
-        before = now
-        time.sleep(0.3)
-    return now
+    before, since = of_model(service, model, version), time.monotonic()
+    # Long enough for a reader that gets no core for a while, as where workers start beside it.
+    while time.monotonic() - since < _REST_S:
+        time.sleep(_REST_S / 5)
+        if (now := of_model(service, model, version)) != before:
+            before, since = now, time.monotonic()
+    return before
 
 
 def increments(
