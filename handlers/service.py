@@ -59,6 +59,9 @@ class ImageClassifier:
             bundle = load_bundle(model_dir)
             engine = choose_engine(bundle, config, machine)
             engine.logits(bundle.golden.inputs[:1])
+            if machine.gpu is not None and engine.name == "inductor":
+                # The GPU computes; PyTorch's threads would only spin on the cores that decode.
+                set_threads(1)
             if engine.name != "torch":
                 bundle.release_network()
                 _give_back_memory()
