@@ -1,12 +1,12 @@
 # `make serve`: set up, and serve a model. `make test`: set up, and run all checks. `make bench`: set
-# up, and compare the service with what people use instead.
+# up, and compare the service with what people use instead. `make stack`: all of it, in containers.
 
 PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 DEMO := build/demo
 
-.PHONY: serve test bench browser wrk lint format lock clean
+.PHONY: serve test bench stack browser wrk promtool lint format lock clean
 .DELETE_ON_ERROR:
 
 # Straight to serving where the model store holds an archive; else the demo is made first.
@@ -14,7 +14,7 @@ serve: $(VENV)/installed $(if $(wildcard model_store/*.mar),,model_store/cat-bre
 	$(BIN)/catbreeds serve
 
 # OpenMP's threads would spin while they wait, at the cost of whatever else runs.
-test: $(VENV)/installed-dev lint browser wrk
+test: $(VENV)/installed-dev lint browser wrk promtool
 	OMP_WAIT_POLICY=passive $(BIN)/pytest
 
 # For the tests of the page, which are skipped where there is none. Only root can install it.
@@ -29,9 +29,24 @@ wrk:
 		{ apt-get install --yes wrk || { apt-get update && apt-get install --yes wrk; }; }; } \
 		>/dev/null || echo "no wrk: nothing is measured under load"
 
+# For the tests of the alert rules, which are skipped where there is none. The package is unpacked, not
+# installed, which could start a Prometheus; so only fresh lists take root. Debian 12 has it in prometheus.
+DOWNLOAD := { apt-get download promtool 2>/dev/null || apt-get download prometheus; }
+promtool:
+	@command -v promtool >/dev/null || test -x build/tools/promtool || { \
+		mkdir -p build/tools && cd build/tools && { $(DOWNLOAD) || { apt-get update && $(DOWNLOAD); }; } && \
+		dpkg --fsys-tarfile prom*.deb | tar -xO ./usr/bin/promtool > unpacked && \
+		chmod +x unpacked && mv unpacked promtool && rm prom*.deb; } \
+		>/dev/null || echo "no promtool: the alert rules are not tested"
+
 # Ten minutes on two cores, which should have nothing else to do.
 bench: $(VENV)/installed-dev wrk
 	$(BIN)/catbreeds bench --quick
+
+# With Docker; it needs nothing else. See docs/docker.md.
+stack:
+	CATBREEDS_REVISION=$$(git rev-parse HEAD 2>/dev/null || echo unknown) \
+		docker compose --file docker/compose.yaml up --wait
 
 lint: $(VENV)/installed-dev
 	$(BIN)/ruff check .
@@ -77,6 +92,7 @@ lock: $(VENV)/installed-dev
 		--strip-extras --no-emit-index-url --no-emit-find-links --no-emit-trusted-host \
 		--no-emit-options --extra dev --constraint requirements.txt \
 		--output-file requirements-dev.txt pyproject.toml
+	$(BIN)/python docker/locks.py
 
 clean:
 	rm -rf build .mypy_cache .pytest_cache .ruff_cache

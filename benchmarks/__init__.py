@@ -1,1 +1,1 @@
-"""What was measured, against what, and how. Nothing imports this but `catbreeds bench`."""
+"""What was measured, against what, and how. Only `catbreeds bench` and `load` import it."""

@@ -25,6 +25,7 @@ import torch
 from torch import nn
 
 from handlers.config import Limits, Precision
+from handlers.expected import Expected
 from handlers.images import decode_image
 from handlers.network import BundleError, Network, is_number, load_network
 from handlers.preprocessing import Preprocessing
@@ -125,7 +126,7 @@ def load_bundle(model_dir: Path) -> Bundle:
     """
     card = _json_object(model_dir / "model-card.json")
     class_names = _class_names(model_dir / "index_to_name.json")
-    _check_card(card, len(class_names))
+    _check_card(card, class_names)
     try:
         preprocessing = Preprocessing.from_dict(card["preprocessing"])
     except (ValueError, TypeError) as error:
@@ -164,8 +165,9 @@ def _class_names(path: Path) -> tuple[str, ...]:
     return names
 
 
-def _check_card(card: dict[str, Any], classes: int) -> None:
+def _check_card(card: dict[str, Any], class_names: tuple[str, ...]) -> None:
     problem = None
+    classes = len(class_names)
     for key in ("name", "version", "architecture", "preprocessing"):
         if key not in card:
             problem = f"{key!r} is missing"
@@ -192,6 +194,7 @@ def _check_card(card: dict[str, Any], classes: int) -> None:
             f"precisions: {card['precisions']!r} is not allowed; "
             '{precision: {"top1_agreement": 0 to 1, "photos": number}} is'
         )
+    problem = problem or _problem_of_expected(card.get("expected", {}), class_names)
     if problem:
         raise BundleError(f"model-card.json: {problem}")
 
@@ -204,6 +207,19 @@ def _are_precisions(value: object) -> bool:
         and isinstance(each.get("photos"), int)
         for each in value.values()
     )
+
+
+def _problem_of_expected(section: object, class_names: tuple[str, ...]) -> str | None:
+    """None for an empty one as well: where nothing was measured."""
+    if section == {}:
+        return None
+    try:
+        expected = Expected.from_dict(section)
+    except ValueError as error:
+        return str(error)
+    if set(expected.predicted) != set(class_names):
+        return "expected.predicted: other classes than in index_to_name.json"
+    return None
 
 
 def _golden_set(folder: Path, preprocessing: Preprocessing, classes: int) -> GoldenSet:

@@ -18,10 +18,11 @@ import torch
 from handlers.bundle import Bundle
 from handlers.config import HandlerConfig
 from handlers.engines import Engine, Machine
+from handlers.envelopes import envelope
 from handlers.explanations import explain
 from handlers.images import decode_photo
 from handlers.metrics import Metrics
-from handlers.predictions import Timing, envelope, is_unsure, probabilities, result, top_classes
+from handlers.predictions import Timing, is_unsure, probabilities, result, top_classes
 from handlers.problems import InternalError, InvalidOption, Problem
 from handlers.requests import PhotoRequest, parse_request
 from handlers.side_by_side import in_chunks
@@ -230,7 +231,11 @@ class Classifier:
         probability = probabilities(logits, bundle.temperature)
         unsure = is_unsure(bundle, logits)
         best = top_classes(probability, 1)[0]
-        self._metrics.predicted(bundle.class_names[best], float(probability[best]), unsure=unsure)
+        # A gateway's look each few seconds would drown what the photos of few people show.
+        if photo.job.item.headers.get("probe") != "True":
+            self._metrics.predicted(
+                bundle.class_names[best], float(probability[best]), unsure=unsure
+            )
         return result(
             bundle,
             probability,
@@ -257,14 +262,19 @@ class Classifier:
             self._refuse(outcome, item) if isinstance(outcome, Problem) else outcome
             for outcome in job.outcomes
         ]
-        return Answer(200, envelope(self._bundle, request, entries))
+        return Answer(200, self._in_envelope(request, entries))
 
     def _problem(self, problem: Problem, item: Item) -> Answer:
         body = self._refuse(problem, item)
         if item.needs_envelope:
             nameless = PhotoRequest("kserve-v2", (), id="")
-            return Answer(problem.status, envelope(self._bundle, nameless, [body]))
+            return Answer(problem.status, self._in_envelope(nameless, [body]))
         return Answer(problem.status, body, is_problem=True)
+
+    def _in_envelope(
+        self, request: PhotoRequest, entries: Sequence[dict[str, Any]]
+    ) -> dict[str, Any]:
+        return envelope(request, entries, self._bundle.name, self._bundle.version)
 
     def _refuse(self, problem: Problem, item: Item) -> dict[str, Any]:
         self._metrics.refused(problem)

@@ -7,12 +7,12 @@ value that it takes.
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from typing import Any, Protocol
 
 from ts.metrics.metric_type_enum import MetricTypes
 
+from handlers.metric_labels import metric_label
 from handlers.problems import Problem
 
 DECODE_SECONDS = "catbreeds_decode_seconds"
@@ -24,9 +24,6 @@ PREDICTED = "catbreeds_predicted_total"
 
 HISTOGRAMS = (DECODE_SECONDS, INFERENCE_SECONDS, TOP1_PROBABILITY)
 COUNTERS = (PROBLEMS, UNSURE, PREDICTED)
-
-# What separates names, values and dimensions in a metric's line; TorchServe has no escapes.
-_SEPARATORS = re.compile(r"[,:|#\[\]\s]+")
 
 
 class MetricsCache(Protocol):
@@ -50,7 +47,7 @@ class Metrics:
         declared = cache.cache if cache is not None else {}
         self._histograms = declared.get(MetricTypes.HISTOGRAM, {})
         self._counters = declared.get(MetricTypes.COUNTER, {})
-        self._common = [_label(model_name), _label(model_version), "Model"]
+        self._common = [metric_label(model_name), metric_label(model_version), "Model"]
         self._values: list[tuple[str, float]] = []
         self._counts: Counter[tuple[str, str]] = Counter()
 
@@ -82,9 +79,5 @@ class Metrics:
                 self._histograms[name].add_or_update(round(value, 6), self._common)
         for (name, label), count in counts.items():
             if name in self._counters:
-                labels = [_label(label)] if label else []
+                labels = [metric_label(label)] if label else []
                 self._counters[name].add_or_update(count, self._common + labels)
-
-
-def _label(text: str) -> str:
-    return _SEPARATORS.sub("_", text)

@@ -1,9 +1,7 @@
-"""Logits -> calibrated probabilities -> the answer's JSON."""
+"""Logits -> calibrated probabilities -> the answer to one photo."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +9,6 @@ import torch
 
 from handlers.bundle import Bundle, UnsureScore
 from handlers.config import Response
-from handlers.requests import PhotoRequest
 
 # Of a probability in an answer. What lies behind is noise: the batch a photo happens to be in
 # already decides in which order a convolution sums.
@@ -110,34 +107,3 @@ def prediction(bundle: Bundle, probability: torch.Tensor, class_id: int) -> dict
         "class_id": class_id,
         "probability": round(float(probability[class_id]), _DIGITS),
     }
-
-
-def envelope(
-    bundle: Bundle, request: PhotoRequest, answers: Sequence[dict[str, Any]]
-) -> dict[str, Any]:
-    """The body of a good answer in the form of its request.
-
-    Args:
-        bundle: the model's name and version.
-        request: decides the envelope.
-        answers: one result, explanation or problem for each photo, in the request's order.
-    """
-    if request.form == "kserve-v1":
-        return {"predictions": list(answers)}
-    if request.form == "kserve-v2":
-        # The protocol has no JSON datatype: each element is one photo's answer as a string.
-        identity = {} if request.id is None else {"id": request.id}
-        return {
-            "model_name": bundle.name,
-            "model_version": bundle.version,
-            **identity,
-            "outputs": [
-                {
-                    "name": "predictions",
-                    "datatype": "BYTES",
-                    "shape": [len(answers)],
-                    "data": [json.dumps(answer) for answer in answers],
-                }
-            ],
-        }
-    return answers[0]

@@ -67,7 +67,7 @@ class PhotoRequest:
 
 
 def parse_request(
-    fields: Mapping[str, Any], headers: Mapping[str, Any], limits: Limits, most_top_k: int
+    fields: Mapping[str, Any], headers: Mapping[str, Any], limits: Limits, most_top_k: int | None
 ) -> PhotoRequest:
     """Read one batch item.
 
@@ -75,7 +75,7 @@ def parse_request(
         fields: name -> bytes, str, or JSON that TorchServe has parsed already.
         headers: the request's headers, and for each field {"content-type": ...}.
         limits: bytes of a photo and photos of a request are looked at.
-        most_top_k: the largest `top_k` that the model takes.
+        most_top_k: the largest `top_k` that the model takes; None: that is looked at later.
 
     Raises:
         MalformedRequest: the body is in none of the forms.
@@ -122,7 +122,7 @@ def _photo_field(fields: Mapping[str, Any], headers: Mapping[str, Any]) -> str:
 
 
 def _from_json(
-    body: object, fields: dict[str, Any], limits: Limits, most_top_k: int
+    body: object, fields: dict[str, Any], limits: Limits, most_top_k: int | None
 ) -> PhotoRequest:
     if not isinstance(body, dict):
         raise MalformedRequest(f"body: JSON, but not an object; taken are {_FORMS}")
@@ -144,7 +144,7 @@ def _from_json(
 
 
 def _from_kserve_v2(
-    body: dict[str, Any], fields: dict[str, Any], limits: Limits, most_top_k: int
+    body: dict[str, Any], fields: dict[str, Any], limits: Limits, most_top_k: int | None
 ) -> PhotoRequest:
     """https://kserve.github.io/website/docs/concepts/architecture/data-plane/v2-protocol"""
     # TorchServe's own OpenInference gRPC server adds the model_name to what it was sent.
@@ -199,7 +199,7 @@ def _photo_or_problem(key: str, text: object, limits: Limits) -> bytes | Problem
 
 
 def _read_options(
-    options: Mapping[str, Any], most_top_k: int, *, text: bool = False
+    options: Mapping[str, Any], most_top_k: int | None, *, text: bool = False
 ) -> dict[str, Any]:
     _only_keys("parameters", options, OPTIONS)
     read: dict[str, Any] = {}
@@ -207,10 +207,10 @@ def _read_options(
         # Fields of multipart and gRPC can only be text.
         if isinstance(top_k, str) and re.fullmatch(r"[0-9]{1,9}", top_k):
             top_k = int(top_k)
-        if not isinstance(top_k, int) or isinstance(top_k, bool) or not 1 <= top_k <= most_top_k:
-            raise InvalidOption(
-                f"top_k: {shorten(top_k)} is not allowed; an integer from 1 to {most_top_k} is"
-            )
+        is_number = isinstance(top_k, int) and not isinstance(top_k, bool)
+        if not is_number or top_k < 1 or (most_top_k is not None and top_k > most_top_k):
+            allowed = "of at least 1" if most_top_k is None else f"from 1 to {most_top_k}"
+            raise InvalidOption(f"top_k: {shorten(top_k)} is not allowed; an integer {allowed} is")
         read["top_k"] = top_k
     if (target := options.get("class")) is not None:
         if not isinstance(target, str | int) or isinstance(target, bool):

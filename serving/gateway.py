@@ -38,7 +38,8 @@ class Gateway:
 
     Args:
         inference_url: TorchServe's inference API.
-        port: to listen on, on loopback.
+        port: to listen on.
+        host: to listen on; its own settings say what it wants beyond loopback.
         stop_asked: looked at while its start is waited for.
         log: where its standard error goes; None: where this process's goes.
 
@@ -54,12 +55,13 @@ class Gateway:
         log_format: LogFormat,
         stop_asked: threading.Event | None = None,
         log: int | None = None,
+        host: str = "127.0.0.1",
     ) -> None:
         catbreeds = Path(sys.executable).with_name("catbreeds")
         options = ("--port", str(port), "--torchserve", inference_url, "--log-format", log_format)
         self.url = f"http://127.0.0.1:{port}"
         self._process = subprocess.Popen(
-            (str(catbreeds), "web", "--host", "127.0.0.1", *options),
+            (str(catbreeds), "web", "--host", host, *options),
             # Ctrl-C in a terminal goes to the whole process group; it is stopped in order.
             start_new_session=True,
             env=_environment(),

@@ -36,6 +36,7 @@ from serving.management_errors import (
     ServerFailed,
     TokenRefused,
     UnexpectedAnswer,
+    is_broken,
     refusal,
 )
 from serving.state import TokenError
@@ -83,7 +84,12 @@ class ManagementClient:
         self._timeout_s = timeout_s
 
     def register(
-        self, archive: str, timeout_s: float, workers: int = 1, batch_delay_ms: int = 0
+        self,
+        archive: str,
+        timeout_s: float,
+        workers: int = 1,
+        batch_delay_ms: int = 0,
+        synchronous: bool = True,
     ) -> str:
         """Register an archive of the model store and start its workers.
 
@@ -91,11 +97,12 @@ class ManagementClient:
             archive: the file's name in the model store.
             timeout_s: how long its workers may take.
             workers: the archive's model-config.yaml overrules it.
-            batch_delay_ms: how long requests wait for more of them to make a batch. It overrules
-                the model-config.yaml, where 0 cannot be said: that would mean 100 there.
+            batch_delay_ms: how long requests wait to make a batch. It overrules the
+                model-config.yaml, where 0 cannot be said: that would mean 100 there.
+            synchronous: whether to wait for the workers, on one of the few threads that answer
+                predictions. Without, a version whose workers do not start is gone again.
 
-        Returns:
-            What TorchServe says of it.
+        Returns: What TorchServe says of it.
 
         Raises:
             LoadFailed: also for a file that is not there.
@@ -105,7 +112,7 @@ class ManagementClient:
             "url": archive,
             "initial_workers": str(workers),
             "max_batch_delay": str(batch_delay_ms),
-            "synchronous": "true",
+            "synchronous": str(synchronous).lower(),
         }
         failures = {400, 404, *SERVER_ERRORS}
         answer = self._call("POST", "/models", query, timeout_s, failures)
@@ -262,7 +269,7 @@ class ManagementClient:
                 return response, tries > 0
             except requests.RequestException as error:
                 last = method == "POST" or tries == len(_PAUSES_S)
-                if last or not _is_broken(error):
+                if last or not is_broken(error):
                     reason = f"{self._url}: no answer: {type(error).__name__}"
                     raise NoAnswer(reason) from error
             time.sleep(_PAUSES_S[tries])
@@ -291,9 +298,3 @@ def _path(name: str, version: str | None = None) -> str:
         if part in ("", ".", "..") or "/" in part:
             raise ModelNotFound(f"no model or version can be called {part!r}", 404)
     return "/models/" + "/".join(quote(part, safe="") for part in parts)
-
-
-def _is_broken(error: requests.RequestException) -> bool:
-    if isinstance(error, requests.Timeout):
-        return False
-    return isinstance(error, requests.ConnectionError | requests.exceptions.ChunkedEncodingError)

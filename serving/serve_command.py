@@ -12,7 +12,7 @@ from types import FrameType
 
 from serving.gateway import Gateway
 from serving.server import Server
-from serving.settings import LogFormat, Ports, check_port_free
+from serving.settings import LOOPBACK, Hosts, LogFormat, Ports, check_port_free
 
 
 def run_server(
@@ -22,11 +22,16 @@ def run_server(
     log_format: LogFormat,
     java_home: Path | None,
     web_port: int | None,
+    web_host: str = "127.0.0.1",
+    hosts: Hosts = LOOPBACK,
+    gateway_folder: Path | None = None,
 ) -> None:
     """Serve until SIGINT or SIGTERM.
 
     Args:
         web_port: of the gateway; None starts none.
+        web_host: where the gateway listens.
+        hosts, gateway_folder: as `Server` takes them.
 
     Raises:
         ServeError, SettingsError: as `Server` does.
@@ -44,12 +49,18 @@ def run_server(
     try:
         with ExitStack() as running:
             server = running.enter_context(
-                Server(model_store, config, ports, log_format, java_home, _report, stop_asked)
+                Server(
+                    *(model_store, config, ports, log_format, java_home, _report, stop_asked),
+                    hosts=hosts,
+                    gateway_folder=gateway_folder,
+                )
             )
             check, page = (lambda: None), None
             if web_port is not None:
                 _report("starting the gateway")
-                gateway = Gateway(server.inference_url, web_port, log_format, stop_asked)
+                gateway = Gateway(
+                    server.inference_url, web_port, log_format, stop_asked, host=web_host
+                )
                 running.enter_context(gateway)
                 check, page = gateway.check_alive, gateway.url
             print(_where_everything_is(server, page), flush=True)

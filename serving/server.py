@@ -23,6 +23,8 @@ from serving.rollout import recovery
 from serving.rollout.site import RolloutError, Site
 from serving.settings import (
     DEFAULT_CONFIG,
+    LOOPBACK,
+    Hosts,
     LogFormat,
     Ports,
     check_ports_free,
@@ -32,6 +34,7 @@ from serving.settings import (
     token_minutes,
 )
 from serving.torchserve import TorchServe
+from serving.watcher import Watcher
 
 log = logging.getLogger(__name__)
 
@@ -52,6 +55,8 @@ class Server:
             default, and added to the record.
         config: a config.properties.
         ports: other ports than the file's.
+        hosts: where a private network may reach it.
+        gateway_folder: kept for a gateway that is not this user's (`state.GATEWAY_FILES`).
         report: is told about each step of the start.
         stop_asked: looked at while something is waited for.
 
@@ -70,10 +75,13 @@ class Server:
         java_home: Path | None = None,
         report: Callable[[str], None] = lambda _: None,
         stop_asked: threading.Event | None = None,
+        hosts: Hosts = LOOPBACK,
+        gateway_folder: Path | None = None,
     ) -> None:
         self._report = report
         self._store = model_store.resolve()
-        properties = complete_properties(read_properties(config), model_store, ports)
+        self._gateway_folder = gateway_folder.resolve() if gateway_folder else None
+        properties = complete_properties(read_properties(config), model_store, ports, hosts)
         self.ports = ports_of(properties)
         self.inference_url = f"http://127.0.0.1:{self.ports.inference}"
         self._forget_killed()
@@ -87,6 +95,8 @@ class Server:
         self._stop_asked = stop_asked or threading.Event()
         with ExitStack() as undo:
             self.folder = undo.enter_context(state.claimed_server_folder(self.ports.inference))
+            if self._gateway_folder:
+                undo.enter_context(state.kept_gateway_folder(self._gateway_folder))
             self._record = state.ServerRecord(
                 inference=self.inference_url,
                 management=self.management_url,
@@ -95,6 +105,7 @@ class Server:
                 pid=os.getpid(),
                 models={},
                 model_store=str(self._store),
+                gateway_folder=str(self._gateway_folder) if self._gateway_folder else None,
             )
             self._site = Site.of(self.folder, self._record)
             report("starting TorchServe")
@@ -117,7 +128,7 @@ class Server:
     @property
     def header_file(self) -> Path:
         """A file with the inference token as a header line, for `curl -H @FILE`."""
-        return self.folder / "inference.header"
+        return self.folder / state.HEADER_FILE
 
     @property
     def example_photo(self) -> Path:
@@ -139,6 +150,7 @@ class Server:
         """
         wait_s = self._token_life_s / 2
         killed = recovery.KilledCommands(self._site)
+        watcher = Watcher(self._site, self.management_url, self._gateway_folder)
         while True:
             # Tokens live by the wall clock, which goes on while a laptop sleeps.
             renew_at = _time_awake_and_asleep() + wait_s
@@ -146,6 +158,7 @@ class Server:
                 self._check_alive()
                 check()
                 killed.look()
+                watcher.look()
                 self._stop_asked.wait(_WATCH_S)
             wait_s = self._token_life_s / 2 if self.renew_tokens() else _RETRY_S
 
@@ -158,7 +171,7 @@ class Server:
         client = self.management()
         try:
             client.renew_token("inference", state.read_token(self.folder, "API"))
-            self._write_header()
+            state.write_header(self.folder, self._gateway_folder)
             client.renew_token("management", state.read_token(self.folder, "API"))
         except (ManagementError, state.TokenError) as error:
             log.error("the tokens were not renewed: %s", error)
@@ -183,7 +196,7 @@ class Server:
                     self._look_for_an_end()
                 self._leave_out(archive, error)
         self.archives = tuple(loaded)
-        self._write_header()
+        state.write_header(self.folder, self._gateway_folder)
         self._report("warming up")
         for archive in self.archives:
             self._warm_up(archive)
@@ -273,10 +286,6 @@ class Server:
             self._site.inference.predict(photo, archive.model, archive.version)
         except ServiceError as error:
             raise ServeError(f"{archive.path}: the warm-up prediction failed: {error}") from error
-
-    def _write_header(self) -> None:
-        token = state.read_token(self.folder, "inference")
-        state.write_private(self.header_file, f"Authorization: Bearer {token}\n")
 
     def _check_alive(self) -> None:
         if self._stop_asked.is_set():

@@ -7,7 +7,7 @@ import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
 from urllib.parse import urlsplit
 
 import handlers
@@ -18,11 +18,24 @@ METRICS_CONFIG = Path(handlers.__file__).with_name("metrics.yaml")
 
 LogFormat = Literal["plain", "json"]
 
-_LOOPBACK = "127.0.0.1"
+_LOOPBACK: Final = "127.0.0.1"
+# All addresses of this machine, or of the container that it is in.
+Host = Literal["127.0.0.1", "0.0.0.0"]  # noqa: S104 - only where it is asked for
 
 
 class SettingsError(Exception):
     """A setting that the server cannot start with; the message names it and what is allowed."""
+
+
+@dataclass(frozen=True)
+class Hosts:
+    """Where TorchServe listens for predictions and for Prometheus; all else is on loopback."""
+
+    inference: Host = _LOOPBACK
+    metrics: Host = _LOOPBACK
+
+
+LOOPBACK = Hosts()
 
 
 @dataclass(frozen=True)
@@ -74,9 +87,12 @@ def read_properties(path: Path) -> dict[str, str]:
 
 
 def complete_properties(
-    properties: Mapping[str, str], model_store: Path, ports: Ports | None
+    properties: Mapping[str, str],
+    model_store: Path,
+    ports: Ports | None,
+    hosts: Hosts = LOOPBACK,
 ) -> dict[str, str]:
-    """Add what depends on the machine: folders, and other ports where asked for.
+    """Add what depends on the machine: folders, and other ports and hosts where asked for.
 
     Raises:
         SettingsError: an address that is not on loopback, or tokens switched off.
@@ -101,6 +117,9 @@ def complete_properties(
         "metrics_config": str(METRICS_CONFIG),
     }
     _check_safe(completed)
+    for api in ("inference", "metrics"):
+        key, host = f"{api}_address", getattr(hosts, api)
+        completed[key] = completed[key].replace(_LOOPBACK, host)
     return completed
 
 

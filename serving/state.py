@@ -8,7 +8,9 @@
             inference.header     `Authorization: Bearer ...`, for curl's `-H @FILE`: a token given
                                  as an argument shows in the list of processes
 
-The folder is for its owner alone.
+The folder is for its owner alone. A gateway that is somebody else, as in another container, gets
+a folder of its own (`catbreeds serve --gateway-folder`) with what it needs: the inference token,
+what is served, and how the service is; never the token that changes models.
 """
 
 from __future__ import annotations
@@ -21,17 +23,21 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
+from datetime import datetime
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from pydantic import TypeAdapter
 
-from serving.files import write_durably
+from serving.files import remove_partials, write_durably
 from serving.http import is_local
 from serving.settings import SettingsError
+from serving.status import STATUS_FILE
 from serving.traffic import Canary
 
 _RECORD_FILE = "server.json"
+HEADER_FILE = "inference.header"
+GATEWAY_FILES = (HEADER_FILE, _RECORD_FILE, STATUS_FILE)
 # TorchServe writes new tokens into its file in place: for a moment it is empty.
 _HALF_WRITTEN_S = 0.5
 _POLL_S = 0.01
@@ -50,6 +56,7 @@ class ServerRecord:
         models: each model's loaded versions, the default first.
         model_store: the folder of its archives, an absolute path.
         canaries: by model; one whose time is over counts as absent.
+        gateway_folder: another folder that is to have the record.
     """
 
     inference: str
@@ -60,6 +67,7 @@ class ServerRecord:
     models: dict[str, list[str]]
     model_store: str
     canaries: dict[str, Canary] = field(default_factory=dict)
+    gateway_folder: str | None = None
 
 
 _RECORD = TypeAdapter(ServerRecord)
@@ -69,22 +77,26 @@ class RecordReader:
     """The record of the local server at `url`, which is read again where it has changed.
 
     May be shared between threads.
+
+    Args:
+        folder: where the record lies, if that is not the folder of a local server.
     """
 
-    def __init__(self, url: str) -> None:
-        self._url = url
+    def __init__(self, url: str, folder: Path | None = None) -> None:
+        self._url, self._folder = url, folder
         self._read: tuple[tuple[int, int, int], ServerRecord | None] = (0, 0, 0), None
 
     def read(self) -> ServerRecord | None:
         """The record as it is now, or None where there is none."""
         try:
-            found = (folder_of(self._url) / _RECORD_FILE).stat()
+            folder = self._folder or folder_of(self._url)
+            found = (folder / _RECORD_FILE).stat()
         except (OSError, ValueError):
             return None
         # Looked at before it is read: a file that is replaced in between is read once more.
         seen = found.st_ino, found.st_mtime_ns, found.st_size
         if self._read[0] != seen:
-            self._read = seen, read_record(self._url)
+            self._read = seen, _read_record(folder)
         return self._read[1]
 
 
@@ -122,6 +134,33 @@ def claimed_server_folder(port: int) -> Iterator[Path]:
         os.close(lock)
 
 
+@contextmanager
+def kept_gateway_folder(folder: Path) -> Iterator[None]:
+    """A gateway's folder for one server's life: it begins and ends without that server's files.
+
+    The folder itself stays, as others may have it mounted.
+
+    Raises:
+        SettingsError: it cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        _remove_gateway_files(folder)
+        write_for_gateway(folder, HEADER_FILE, "")
+    except OSError as error:
+        raise SettingsError(f"--gateway-folder {folder}: {error.strerror}") from error
+    try:
+        yield
+    finally:
+        _remove_gateway_files(folder)
+
+
+def _remove_gateway_files(folder: Path) -> None:
+    for name in GATEWAY_FILES:
+        remove_partials(folder, name)
+        (folder / name).unlink(missing_ok=True)
+
+
 def _lock(folder: Path, port: int) -> int:
     """A descriptor of the folder that no other process holds; the lock ends with its process."""
     while True:
@@ -148,16 +187,43 @@ def write_private(path: Path, content: str) -> None:
     write_durably(path, content, 0o600)
 
 
+def write_for_gateway(folder: Path, name: str, content: str) -> None:
+    """Replace a file of a gateway's folder in one step; its owner's group may read it."""
+    write_durably(folder / name, content, 0o640)
+
+
+def write_header(folder: Path, gateway_folder: Path | None) -> None:
+    """Write the inference token as a header line, for curl and for gateways.
+
+    Raises:
+        TokenError: there is none.
+    """
+    line = f"Authorization: Bearer {read_token(folder, 'inference')}\n"
+    write_private(folder / HEADER_FILE, line)
+    if gateway_folder is not None:
+        write_for_gateway(gateway_folder, HEADER_FILE, line)
+
+
 def write_record(folder: Path, record: ServerRecord) -> None:
     """Write `server.json`."""
-    write_private(folder / _RECORD_FILE, json.dumps(asdict(record), indent=2) + "\n")
+    content = json.dumps(asdict(record), indent=2) + "\n"
+    write_private(folder / _RECORD_FILE, content)
+    if record.gateway_folder:
+        write_for_gateway(Path(record.gateway_folder), _RECORD_FILE, content)
 
 
 def read_record(url: str) -> ServerRecord | None:
     """The record of the local server at `url`, or None where there is none."""
     try:
-        # ValueError: also pydantic's, and that of a bad address.
-        return _RECORD.validate_json((folder_of(url) / _RECORD_FILE).read_bytes(), strict=True)
+        return _read_record(folder_of(url))
+    except ValueError:  # not an address
+        return None
+
+
+def _read_record(folder: Path) -> ServerRecord | None:
+    try:
+        # ValueError: also pydantic's.
+        return _RECORD.validate_json((folder / _RECORD_FILE).read_bytes(), strict=True)
     except (OSError, ValueError):
         return None
 
@@ -182,6 +248,23 @@ def read_token(folder: Path, kind: str) -> str:
             if time.monotonic() >= deadline:
                 raise TokenError(f"{path}: holds no {kind} key") from error
         time.sleep(_POLL_S)
+
+
+def token_ends(folder: Path) -> dict[str, float]:
+    """When the tokens for "inference" and "management" end, in seconds since 1970.
+
+    Raises:
+        TokenError: the file is missing or does not say.
+    """
+    path = folder / "key_file.json"
+    try:
+        keys = json.loads(path.read_text())
+        return {
+            kind: datetime.fromisoformat(keys[kind]["expiration time"]).timestamp()
+            for kind in ("inference", "management")
+        }
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise TokenError(f"{path}: does not say when tokens end") from error
 
 
 def find_inference_token(url: str) -> str | None:

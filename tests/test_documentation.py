@@ -41,6 +41,7 @@ from training.data.layouts import LayoutName
 from training.recipe import load_recipe, recipe_names
 from training.run_folder import read_run
 from web.observe import Metrics as WebMetrics
+from web.service_metrics import families as service_metrics
 from web.settings import PREFIX, Settings
 
 ROOT = Path(__file__).parent.parent
@@ -203,7 +204,7 @@ def test_the_gateways_settings_are_those_documented() -> None:
 
 def test_the_gateways_metrics_are_those_documented() -> None:
     documented = {row[0] for row in _table("docs/operations.md", "Gateway metric")}
-    collected = WebMetrics().registry.collect()
+    collected = [*WebMetrics().registry.collect(), *service_metrics().values()]
     kinds = {"counter": "_total"}
     assert documented == {f"{each.name}{kinds.get(each.type, '')}" for each in collected}
 

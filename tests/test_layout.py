@@ -16,7 +16,13 @@ PACKAGES = ("benchmarks", "handlers", "serving", "training", "web")
 # Of all that serves, only the functions of these may import `training`, `web` and `benchmarks`.
 COMMANDS = [
     ROOT / "serving" / name
-    for name in ("bench_command.py", "cli.py", "evaluate_command.py", "training_commands.py")
+    for name in (
+        "bench_command.py",
+        "cli.py",
+        "evaluate_command.py",
+        "load_command.py",
+        "training_commands.py",
+    )
 ]
 MOST_LINES = 300
 MOST_BYTES = 200_000

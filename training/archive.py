@@ -150,6 +150,7 @@ def model_card(
         "unsure_threshold": run.unsure_threshold,
         "data": dict(run.data),
         "metrics": dict(run.metrics),
+        "expected": run.expected.to_dict() if run.expected else {},
         "precisions": {name: asdict(found) for name, found in sorted(precisions.items())},
         "git_sha": run.git_sha,
         "libraries": dict(run.libraries),

@@ -34,6 +34,7 @@ from torch import nn
 
 from handlers.bundle import UnsureScore
 from handlers.config import Limits
+from handlers.expected import Expected
 from handlers.images import decode_image
 from handlers.preprocessing import Preprocessing
 
@@ -82,6 +83,7 @@ class Run:
         unsure_threshold: an answer whose score lies below it is marked unsure.
         data: where the photos came from, the hash of the split, how many there were.
         metrics: figures on the held-out photos, the majority baseline beside them.
+        expected: the answers to those photos; None where nothing was measured, or before that was.
     """
 
     name: str
@@ -97,6 +99,7 @@ class Run:
     intended_use: str
     limitations: Sequence[str]
     licence_notes: Sequence[str]
+    expected: Expected | None = None
     git_sha: str = dataclasses.field(default_factory=lambda: git_sha())
     libraries: Mapping[str, str] = dataclasses.field(default_factory=lambda: library_versions())
 
@@ -211,6 +214,8 @@ def read_run(folder: Path) -> Run:
         described = json.loads((folder / "run.json").read_text())
         classes = json.loads((folder / "classes.json").read_text())
         preprocessing = Preprocessing.from_dict(described.pop("preprocessing"))
+        if expected := described.pop("expected", None):
+            described["expected"] = Expected.from_dict(expected)
         return Run(classes=classes, preprocessing=preprocessing, **described)
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise RunError(f"{folder}: run.json and classes.json do not hold a run: {error}") from error

@@ -25,6 +25,7 @@ from torch import Tensor, nn
 
 from training.drawn_cats import golden_photos
 from training.evaluation.calibration import fit_temperature, unsure_threshold
+from training.evaluation.expected import expected_answers
 from training.fitting.checkpoint import CheckpointError, Checkpoints
 from training.fitting.fit import Fit, photos_in_all
 from training.fitting.journal import Journal
@@ -188,6 +189,9 @@ def judge(
         intended_use=recipe.card.intended_use,
         limitations=recipe.card.limitations,
         licence_notes=recipe.card.licence_notes,
+        expected=expected_answers(
+            logits, dataset.classes, temperature, score, threshold, prepared.data["figures_of"]
+        ),
     )
 
 

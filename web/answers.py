@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from starlette.responses import Response
@@ -20,13 +21,15 @@ def json_response(body: bytes | dict[str, Any], status: int = 200) -> Response:
     return Response(content, status, _NOT_KEPT, "application/json")
 
 
-def problem_response(problem: Problem, record: Record) -> Response:
-    """A problem as RFC 9457 has it, under the request's id."""
+def problem_response(
+    problem: Problem, record: Record, more: Mapping[str, str] | None = None
+) -> Response:
+    """A problem as RFC 9457 has it, under the request's id; `more` are members of an extension."""
     record.problem = problem.slug
     headers = dict(_NOT_KEPT)
     if isinstance(problem, RetryLater):
         headers["Retry-After"] = str(problem.retry_after_s)
-    body = json.dumps(problem.to_body(record.request_id)).encode()
+    body = json.dumps({**problem.to_body(record.request_id), **(more or {})}).encode()
     return Response(body, problem.status, headers, PROBLEM_CONTENT_TYPE)
 
 

@@ -9,7 +9,6 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from fastapi import FastAPI, Request
 from starlette.exceptions import HTTPException
@@ -19,8 +18,8 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
 from handlers.problems import InternalError, MalformedRequest, Problem
-from serving.state import server_folder
-from web import classify, docs, health, models, page
+from serving.state import HEADER_FILE, folder_of
+from web import classify, docs, health, kserve, models, page
 from web.admission import Admission
 from web.answers import problem_response
 from web.fetch import PhotoFetcher
@@ -50,7 +49,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.pace = Pace()
     app.state.admission = Admission(settings, app.state.pace)
     app.state.metrics = Metrics()
-    for part in (page, classify, models, health, docs):
+    for part in (page, classify, models, health, kserve, docs):
         app.include_router(part.router)
     app.mount("/static", Files(directory=page.STATIC), name="static")
     app.mount("/docs/static", Files(directory=docs.STATIC), name="docs-static")
@@ -75,6 +74,7 @@ def create_app(settings: Settings) -> FastAPI:
 @asynccontextmanager
 async def _running(app: FastAPI) -> AsyncIterator[None]:
     state, settings = app.state, app.state.settings
+    state.server_folder = server_folder(settings)
     state.upstream = Upstream(
         settings.torchserve,
         token_file(settings),
@@ -104,11 +104,14 @@ async def _running(app: FastAPI) -> AsyncIterator[None]:
         await state.upstream.close()
 
 
+def server_folder(settings: Settings) -> Path:
+    """Where TorchServe's server tells what it serves: as set, or that of a local server."""
+    return settings.server_folder or folder_of(settings.torchserve)
+
+
 def token_file(settings: Settings) -> Path:
-    """Where the inference token is: as set, or where a local server keeps it."""
-    if settings.token_file:
-        return settings.token_file
-    return server_folder(urlsplit(settings.torchserve).port or 0) / "inference.header"
+    """Where the inference token is."""
+    return settings.token_file or server_folder(settings) / HEADER_FILE
 
 
 async def _problem(request: Request, error: Exception) -> Response:

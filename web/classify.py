@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from typing import Any, TypeVar
 
 from fastapi import APIRouter, Request
@@ -81,13 +81,13 @@ async def predictions(
         record.passed_over.append(f"{canary}:{problem}")
         state.metrics.fallbacks.labels(model).inc()
 
-    async def answer(photo: bytearray | Problem) -> Answer | Problem:
+    async def answer(photo: bytes | bytearray | Problem) -> Answer | Problem:
         try:
             return await asked(photo)
         finally:
             ticket.answered()
 
-    async def asked(photo: bytearray | Problem) -> Answer | Problem:
+    async def asked(photo: bytes | bytearray | Problem) -> Answer | Problem:
         if isinstance(photo, Problem):
             return photo
         if _would_be_read_as_json(photo):
@@ -139,6 +139,13 @@ async def until_disconnect(request: Request, work: Coroutine[Any, Any, T]) -> T:
     finally:
         gone.cancel()
         task.cancel()
+
+
+def tell_wait(response: Response, answers: Sequence[Answer | Problem]) -> None:
+    """Say when to come again, where that is all that one of several photos needs."""
+    waits_s = [each.retry_after_s for each in answers if isinstance(each, RetryLater)]
+    if waits_s:
+        response.headers["Retry-After"] = str(max(waits_s))
 
 
 def _would_be_read_as_json(photo: bytes | bytearray) -> bool:
@@ -210,7 +217,5 @@ def _response(request: Request, upload: Upload, answers: list[Answer | Problem])
     ]
     statuses = [each.status for each in answers]
     response = json_response({"results": results}, 200 if 200 in statuses else statuses[0])
-    waits_s = [each.retry_after_s for each in answers if isinstance(each, RetryLater)]
-    if waits_s:
-        response.headers["Retry-After"] = str(max(waits_s))
+    tell_wait(response, answers)
     return response

@@ -19,6 +19,7 @@ from web import openapi
 from web.answers import json_response
 from web.models import Catalogue
 from web.problems import NotFound
+from web.service_metrics import ServiceMetrics
 from web.settings import Settings
 from web.upstream import Question, Upstream
 
@@ -53,21 +54,25 @@ class Monitor:
         if version in ("", self._catalogue.default_version(model)):
             self._good(model)
 
+    def ready(self) -> dict[str, bool]:
+        """Model -> whether it has answered a photo lately, and has not failed since."""
+        oldest = time.monotonic() - _LOOKS * self._every_s
+        return {
+            name: self._answered.get(name, -math.inf) > oldest and name not in self._problems
+            for name in self._catalogue.versions()
+        }
+
     def report(self) -> tuple[bool, dict[str, object]]:
         """Whether all models are ready, and what is known of each."""
-        now = time.monotonic()
+        ready, now = self.ready(), time.monotonic()
         models: dict[str, object] = {}
-        ready = True
-        for name in self._catalogue.versions():
+        for name in ready:
             at = self._answered.get(name)
-            fresh = at is not None and now - at < _LOOKS * self._every_s
-            problem = self._problems.get(name)
-            ready = ready and fresh and problem is None
             models[name] = {
                 "answered_s_ago": None if at is None else round(now - at, 1),
-                "problem": problem,
+                "problem": self._problems.get(name),
             }
-        return ready and bool(models), models
+        return bool(ready) and all(ready.values()), models
 
     async def watch(self) -> None:
         """Look at all models again and again; ends when it is cancelled."""
@@ -93,7 +98,9 @@ class Monitor:
         self._looks[model] = time.monotonic(), self._catalogue.default_version(model)
         try:
             async with asyncio.timeout(_PATIENCE_S):
-                answer = await self._upstream.predict(Question(self._photo, model))
+                # The handler leaves it out of its counts of answers.
+                asked = Question(self._photo, model, headers={"probe": "True"})
+                answer = await self._upstream.predict(asked)
         except Problem as problem:
             self._not_ready(model, problem.detail)
             return
@@ -146,4 +153,6 @@ async def metrics(request: Request) -> Response:
     state.metrics.in_work.set(state.admission.photos)
     state.metrics.wait.set(state.admission.expected_wait_s)
     state.metrics.memory.set(state.admission.memory)
-    return Response(generate_latest(state.metrics.registry), media_type=CONTENT_TYPE_LATEST)
+    behind = ServiceMetrics(state.monitor.ready(), state.catalogue, state.server_folder)
+    content = generate_latest(state.metrics.registry) + generate_latest(behind)
+    return Response(content, media_type=CONTENT_TYPE_LATEST)

@@ -14,7 +14,7 @@ from starlette.responses import Response
 from handlers.config import Limits
 from handlers.images import TAKEN_FORMATS
 from handlers.problems import InvalidOption, Problem, shorten
-from serving.state import RecordReader
+from serving.state import RecordReader, ServerRecord
 from serving.traffic import canary_version
 from web import openapi
 from web.answers import json_response
@@ -52,10 +52,15 @@ class Catalogue:
     def __init__(self, settings: Settings, upstream: Upstream) -> None:
         self._settings = settings
         self._upstream = upstream
-        self._record = RecordReader(settings.torchserve)
+        self._record = RecordReader(settings.torchserve, settings.server_folder)
         self._read_at = -_FRESH_S
         self._read_for: dict[str, list[str]] = {}
         self._cards: dict[str, dict[str, Any]] = {}
+        self._expected: dict[str, tuple[str, object]] = {}
+
+    def record(self) -> ServerRecord | None:
+        """What the server says of itself, where that can be read."""
+        return self._record.read()
 
     def versions(self) -> dict[str, list[str]]:
         """Model -> its versions, as far as they are known; both times the first is the default."""
@@ -95,6 +100,10 @@ class Catalogue:
     def cards(self) -> dict[str, dict[str, Any]]:
         """Model -> what /api/models says of it, as far as it is known."""
         return self._cards
+
+    def expected(self) -> dict[str, tuple[str, object]]:
+        """Model -> its default version, and `expected` of that one's card, unchecked."""
+        return {name: self._expected[name] for name in self._cards}
 
     async def watch(self) -> None:
         """Follow what is served; ends when it is cancelled."""
@@ -138,6 +147,7 @@ class Catalogue:
             return None
         except (Problem, TimeoutError):
             return self._cards.get(name)
+        self._expected[name] = card["version"], card.get("expected")
         return {
             "name": name,
             "default": card["version"],

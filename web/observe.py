@@ -37,6 +37,8 @@ _HEADERS = [
 _SECONDS = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60)
 _CLIENT_GONE = 499
 _FILES = ("/static/", "/docs/static/")
+# Asked every few seconds by what watches the service.
+_QUIET = (*_FILES, "/healthz", "/readyz", "/metrics", "/v2/health/live", "/v2/health/ready")
 
 
 class Metrics:
@@ -147,7 +149,7 @@ class Observe:
         self._metrics.seconds.labels(route).observe(seconds)
         if record.problem:
             self._metrics.problems.labels(record.problem).inc()
-        if route in (*_FILES, "/healthz", "/readyz", "/metrics"):
+        if route in _QUIET:
             return
         told: dict[str, Any] = {
             "request_id": record.request_id,

@@ -124,3 +124,122 @@ METRICS: dict[str, Any] = {
         **{404: _responses(schemas.Alive, 404)[404]},
     },
 }
+
+# --- KServe's protocols ---
+
+_NAME = {"type": "string", "pattern": "^[A-Za-z0-9._-]{1,100}$"}
+_PATH: dict[str, tuple[str, dict[str, Any]]] = {
+    "model": ("A model's name.", {**_NAME, "example": "cat-breeds"}),
+    "version": ("One of its versions.", {**_NAME, "example": "0.1"}),
+}
+_BASE64 = {"type": "string", "description": "base64, or a data: URL"}
+
+
+def _protocol_operation(
+    good: type,
+    *problems: int,
+    path: tuple[str, ...] = (),
+    body: dict[str, Any] | None = None,
+    not_ready: bool = False,
+) -> dict[str, Any]:
+    problem = {"schema": schemas.ProtocolProblem.model_json_schema()}
+    responses = _responses(good)
+    for status in problems:
+        described = {"description": _PROBLEMS[status], "content": {PROBLEM_CONTENT_TYPE: problem}}
+        responses[status] = described
+    if not_ready:
+        responses[503] = {"model": good, "description": "Not ready."}
+    parameters = [
+        {
+            "name": name,
+            "in": "path",
+            "required": True,
+            "description": _PATH[name][0],
+            "schema": _PATH[name][1],
+        }
+        for name in path
+    ]
+    more: dict[str, Any] = {"parameters": parameters} if parameters else {}
+    if body is not None:
+        more["requestBody"] = {"required": True, "content": {"application/json": body}}
+    return {"tags": ["KServe"], "responses": responses, "openapi_extra": more}
+
+
+def _protocol_body(properties: dict[str, Any], option: str, **examples: Any) -> dict[str, Any]:  # noqa: ANN401 - JSON
+    """The first property is the one that is required."""
+    parameters = {"type": "object", "properties": {option: _OPTIONS[option][1]}}
+    return {
+        "schema": {
+            "type": "object",
+            "properties": {**properties, "parameters": parameters},
+            "required": [next(iter(properties))],
+        },
+        "examples": {name.replace("_", " "): {"value": each} for name, each in examples.items()},
+    }
+
+
+def _v1_body(option: str, value: object) -> dict[str, Any]:
+    encoded = {"type": "object", "properties": {"b64": _BASE64}}
+    instance = {"type": "object", "properties": {"b64": _BASE64, "image": encoded}}
+    return _protocol_body(
+        {"instances": {"type": "array", "items": instance, "minItems": 1}},
+        option,
+        one_photo={"instances": [{"b64": _PIXEL}]},
+        with_an_option={
+            "instances": [{"image": {"b64": _PIXEL}}],
+            "parameters": {option: value},
+        },
+    )
+
+
+def _v2_body() -> dict[str, Any]:
+    tensor = {
+        "type": "object",
+        "properties": {
+            "name": {"type": "string"},
+            "datatype": {"const": "BYTES"},
+            "shape": {"type": "array", "items": {"type": "integer"}},
+            "data": {"type": "array", "items": _BASE64, "minItems": 1},
+        },
+        "required": ["name", "datatype", "shape", "data"],
+    }
+    output = {"type": "object", "properties": {"name": {"const": "predictions"}}}
+    properties = {
+        "inputs": {"type": "array", "items": tensor, "minItems": 1, "maxItems": 1},
+        "id": {"type": "string", "maxLength": 200},
+        "outputs": {"type": "array", "items": output},
+    }
+    one = {"name": "photo", "datatype": "BYTES", "shape": [1], "data": [_PIXEL]}
+    return _protocol_body(
+        properties,
+        "top_k",
+        one_photo={"inputs": [one]},
+        two_photos={"inputs": [{**one, "shape": [2], "data": [_PIXEL, _PIXEL]}]},
+        with_an_option={"id": "seven", "inputs": [one], "parameters": {"top_k": 3}},
+    )
+
+
+_OF_A_MODEL = ("model",)
+_OF_A_VERSION = ("model", "version")
+
+V1_MODELS = _protocol_operation(schemas.V1Models)
+V1_READY = _protocol_operation(schemas.ModelReady, 404, path=_OF_A_MODEL, not_ready=True)
+V1_PREDICT = _protocol_operation(
+    schemas.V1Predictions, *_PROBLEMS, path=_OF_A_MODEL, body=_v1_body("top_k", 3)
+)
+V1_EXPLAIN = _protocol_operation(
+    schemas.V1Explanations, *_PROBLEMS, path=_OF_A_MODEL, body=_v1_body("class", "Siamese")
+)
+V2_SERVER = _protocol_operation(schemas.V2Server)
+V2_LIVE = _protocol_operation(schemas.V2Live)
+V2_READY = _protocol_operation(schemas.V2Ready, not_ready=True)
+V2_MODEL = _protocol_operation(schemas.V2Model, 404, path=_OF_A_MODEL)
+V2_MODEL_VERSION = _protocol_operation(schemas.V2Model, 404, path=_OF_A_VERSION)
+V2_MODEL_READY = _protocol_operation(schemas.ModelReady, 404, path=_OF_A_MODEL, not_ready=True)
+V2_MODEL_VERSION_READY = _protocol_operation(
+    schemas.ModelReady, 404, path=_OF_A_VERSION, not_ready=True
+)
+V2_INFER = _protocol_operation(schemas.V2Answer, *_PROBLEMS, path=_OF_A_MODEL, body=_v2_body())
+V2_INFER_VERSION = _protocol_operation(
+    schemas.V2Answer, *_PROBLEMS, path=_OF_A_VERSION, body=_v2_body()
+)

@@ -135,3 +135,87 @@ class Readiness(_Shape):
 
     status: str
     models: dict[str, Look]
+
+
+class ProtocolProblem(Problem):
+    """What went wrong, for clients of KServe's protocols, too."""
+
+    error: str = Field("", description="The same as `detail`.")
+
+
+class V1Models(_Shape):
+    """The models' names (KServe v1)."""
+
+    models: list[str]
+
+
+class ModelReady(_Shape):
+    """Whether a model is ready (KServe v1 and v2)."""
+
+    name: str
+    ready: bool
+
+
+class V1Predictions(_Shape):
+    """The answers to the instances, in their order (KServe v1)."""
+
+    predictions: list[Classification | Problem]
+
+
+class V1Explanations(_Shape):
+    """What speaks for a class, instance by instance (KServe v1)."""
+
+    explanations: list[Explanation]
+
+
+class V2Server(_Shape):
+    """What the server is (KServe v2)."""
+
+    name: str
+    version: str
+    extensions: list[str]
+
+
+class V2Live(_Shape):
+    """The gateway runs (KServe v2)."""
+
+    live: bool
+
+
+class V2Ready(V2Live):
+    """Whether all models are ready (KServe v2)."""
+
+    ready: bool
+
+
+class V2Tensor(_Shape):
+    """An input or output (KServe v2)."""
+
+    name: str
+    datatype: Literal["BYTES"]
+    shape: list[int] = Field(description="As many as there are photos; -1 for any number.")
+
+
+class V2Model(_Shape):
+    """What a model takes and gives (KServe v2)."""
+
+    name: str
+    versions: list[str] = Field(description="The first is the default.")
+    platform: str
+    inputs: list[V2Tensor]
+    outputs: list[V2Tensor]
+
+
+class V2Output(V2Tensor):
+    """The answers to the photos, in their order (KServe v2)."""
+
+    data: list[str] = Field(description="Each a Classification or a Problem as JSON text.")
+
+
+class V2Answer(_Shape):
+    """The answer to an inference request (KServe v2)."""
+
+    model_name: str
+    model_version: str | None = Field(None, description="Missing where two have answered.")
+    id: str | None = Field(None, description="The request's, if it had one.")
+    outputs: list[V2Output]

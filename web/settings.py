@@ -53,6 +53,10 @@ class Settings(BaseSettings):
         description="File with its Authorization line; else a local server's is found.",
     )
     models: Names = Field(default=(), description="Models to offer; else those of a local server.")
+    server_folder: Path | None = Field(
+        default=None,
+        description="Folder that `catbreeds serve --gateway-folder` keeps, in place of both.",
+    )
 
     origins: Names = Field(
         default=(), description="Origins of other sites whose scripts may use the API (CORS)."
@@ -171,10 +175,10 @@ class Settings(BaseSettings):
     def _check_exposure(self) -> Self:
         if (self.certificate is None) != (self.private_key is None):
             raise ValueError("certificate and private_key: give both or none")
-        if self.token_file is None and not is_local(self.torchserve):
+        if not (self.token_file or self.server_folder) and not is_local(self.torchserve):
             raise ValueError(
-                f"torchserve={self.torchserve} is another machine: give token_file; the token of a "
-                "server on this one is not sent there"
+                f"torchserve={self.torchserve} is another machine: give server_folder or "
+                "token_file; the token of a server on this one is not sent there"
             )
         if not is_loopback(self.host) and self.certificate is None and not self.plain_http:
             raise ValueError(

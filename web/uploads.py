@@ -35,11 +35,13 @@ _FORM_URLENCODED = "application/x-www-form-urlencoded"
 _URLENCODED = re.compile(rb"[A-Za-z0-9_.+%\[\]-]+=")
 # Of a JSON body there are two at a time: the body or the values in it, and its text.
 _JSON_COPIES = 2
-# Keys, options and brackets beside the photos; a data: URL has a comma and more.
+# Commas and opening brackets: of keys and options, and of each photo, which is at most KServe's
+# {"image": {"b64": "data:image/jpeg;base64,..."}} and a comma.
 _MOST_VALUES = 50
+_MOST_OF_A_PHOTO = 4
 # One letter beyond Latin makes Python keep all of a text in four bytes a letter.
 _MOST_NOT_ASCII = 2**16
-_MOST_OPTION = 200
+MOST_OPTION = 200
 
 
 @dataclass
@@ -53,7 +55,7 @@ class Upload:
         url: fetch the photo from there.
     """
 
-    photos: list[bytearray | Problem] = field(default_factory=list)
+    photos: list[bytes | bytearray | Problem] = field(default_factory=list)
     many: bool = False
     options: dict[str, str] = field(default_factory=dict)
     url: str | None = None
@@ -70,13 +72,15 @@ async def read_upload(request: Request, settings: Settings, ticket: Ticket) -> U
     """
     content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     upload = Upload()
-    _add_options(upload, request.query_params.multi_items(), "query parameter")
+    add_options(upload, request.query_params.multi_items(), "query parameter")
     await ticket.count(1)
     pieces = _pieces(request, settings, ticket)
     if content_type == "multipart/form-data":
         await _read_multipart(upload, request, pieces, settings)
     elif content_type == "application/json" or content_type.endswith("+json"):
-        await _read_json(upload, pieces, settings, ticket)
+        body = await _json_body(pieces, settings, ticket)
+        # In a thread: decoding megabytes would hold up everybody else.
+        await asyncio.to_thread(_parse_json, upload, body, settings)
     else:
         photo = bytearray()
         async for piece in pieces:
@@ -94,6 +98,15 @@ async def read_upload(request: Request, settings: Settings, ticket: Ticket) -> U
         await ticket.count(len(upload.photos) - 1)
     ticket.take_places(max(1, len(upload.photos)))
     return upload
+
+
+async def read_json(request: Request, settings: Settings, ticket: Ticket) -> bytearray:
+    """The body of a request that is JSON, of no more values than its photos need.
+
+    Raises:
+        Problem: as `read_upload`.
+    """
+    return await _json_body(_pieces(request, settings, ticket), settings, ticket)
 
 
 async def _pieces(request: Request, settings: Settings, ticket: Ticket) -> AsyncIterator[bytes]:
@@ -141,14 +154,12 @@ async def _read_multipart(
     upload.photos += [part.content for part in files if part.content or part.file_name]
     upload.many = len(upload.photos) > 1 or any(part.name == "images" for part in files)
     options = [part for part in reader.parts if not part.is_file]
-    _add_options(upload, [(part.name, part.content.decode("utf-8", "replace")) for part in options])
+    add_options(upload, [(part.name, part.content.decode("utf-8", "replace")) for part in options])
     if len(upload.photos) > settings.photos:
         raise TooLarge(f"body: {len(upload.photos)} photos; at most {settings.photos} are allowed")
 
 
-async def _read_json(
-    upload: Upload, pieces: AsyncIterator[bytes], settings: Settings, ticket: Ticket
-) -> None:
+async def _json_body(pieces: AsyncIterator[bytes], settings: Settings, ticket: Ticket) -> bytearray:
     body = bytearray()
     values = 0
     async for piece in pieces:
@@ -157,12 +168,11 @@ async def _read_json(
         # Before it is parsed: megabytes of small values would take seconds, in which nobody else
         # is served, and many times their size.
         values += sum(piece.count(each) for each in b",[{")
-        if values > _MOST_VALUES + 3 * settings.photos:
+        if values > _MOST_VALUES + _MOST_OF_A_PHOTO * settings.photos:
             raise MalformedRequest(f"body: JSON of more values than {settings.photos} photos need")
         if len(body) > _MOST_NOT_ASCII and not piece.isascii():
             raise MalformedRequest("body: JSON with other letters than base64 has")
-    # In a thread: decoding megabytes would hold up everybody else.
-    await asyncio.to_thread(_parse_json, upload, body, settings)
+    return body
 
 
 def _parse_json(upload: Upload, body: bytearray, settings: Settings) -> None:
@@ -175,7 +185,7 @@ def _parse_json(upload: Upload, body: bytearray, settings: Settings) -> None:
     (source,) = sources
     value = content.pop(source)
     options = {key: _option_text(key, each) for key, each in content.items() if each is not None}
-    _add_options(upload, list(options.items()), "key")
+    add_options(upload, list(options.items()), "key")
     limits = Limits(bytes=settings.photo_bytes)
     if source == "url":
         if not isinstance(value, str):
@@ -202,13 +212,18 @@ def _option_text(key: str, value: object) -> str:
     return str(value) if isinstance(value, str) else shorten(value)
 
 
-def _add_options(upload: Upload, given: list[tuple[str, str]], kind: str = "field") -> None:
+def add_options(upload: Upload, given: list[tuple[str, str]], kind: str = "field") -> None:
+    """Note the options that were given.
+
+    Raises:
+        InvalidOption: unknown, too long, or given before with another value.
+    """
     for name, value in given:
         if name not in OPTIONS:
             raise InvalidOption(f"unknown {kind} {shorten(name)}; allowed are {list(OPTIONS)}")
-        if len(value) > _MOST_OPTION:
+        if len(value) > MOST_OPTION:
             raise InvalidOption(
-                f"{name}: {len(value)} characters; at most {_MOST_OPTION} are allowed"
+                f"{name}: {len(value)} characters; at most {MOST_OPTION} are allowed"
             )
         if upload.options.get(name, value) != value:
             raise InvalidOption(f"{name}: given twice, with different values")

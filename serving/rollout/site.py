@@ -13,11 +13,17 @@ import psutil
 from serving import state
 from serving.deployments import Deployments
 from serving.inference import InferenceClient
-from serving.management import ManagementClient, ManagementError, ModelStatus
+from serving.management import (
+    LoadFailed,
+    ManagementClient,
+    ManagementError,
+    ModelStatus,
+)
 from serving.model_store import Archive
 from serving.traffic import Canary
 
 _POLL_S = 0.1
+_END_S = 30.0
 # A worker that has something to do shows it within that.
 _QUIET_S = 1.0
 # More than the gateway waits for an answer.
@@ -120,28 +126,23 @@ class Site:
         """Register an archive of the store, and wait for its workers.
 
         Raises:
-            ManagementError: it does not load. It may be registered all the same.
+            LoadFailed: it does not load.
+            ManagementError: no answer. It may be registered all the same.
             RolloutError: its workers are not ready in time.
         """
-        wanted = archive.workers_wanted
+        # Not synchronously: requests would wait for the workers, too.
+        wanted, seconds = archive.workers_wanted, archive.startup_timeout_s
         self.management.register(
-            archive.path.name, archive.startup_timeout_s, wanted, archive.batch_delay_ms
+            archive.path.name, seconds, wanted, archive.batch_delay_ms, synchronous=False
         )
-        status = self.management.describe(archive.model, archive.version)
         # Where the archive's model-config.yaml has a number, TorchServe has taken that.
-        if status.min_workers != wanted:
+        taken = self._loading(archive).min_workers
+        self._wait_for_workers(archive, taken)
+        if taken != wanted:
             self.management.scale(
-                archive.model,
-                archive.version,
-                min_workers=wanted,
-                max_workers=wanted,
-                timeout_s=archive.startup_timeout_s,
+                archive.model, archive.version, wanted, wanted, seconds, synchronous=False
             )
-        if not self._wait(archive.startup_timeout_s, lambda: self._ready(archive)):
-            raise RolloutError(
-                f"{archive.model} {archive.version}: its workers are not ready after "
-                f"{archive.startup_timeout_s:.0f} s; TorchServe's log says why"
-            )
+            self._wait_for_workers(archive, wanted)
 
     def unload(self, model: str, version: str) -> None:
         """Answer what the version has begun, then stop its workers; nothing where it has none.
@@ -152,6 +153,10 @@ class Site:
         if self.status(model, version) is None:
             return
         self._drain(model, version)
+        # Its workers first: else TorchServe waits for their end on one of the few threads that
+        # answer requests, and now and then interrupts itself and keeps the version.
+        self.management.scale(model, version, 0, 0, _END_S, synchronous=False)
+        self._wait(_END_S, lambda: self._has_no_workers(model, version))
         self.management.unregister(model, version)
 
     def announce(self, deployed: Deployments, canaries: Mapping[str, Canary]) -> None:
@@ -163,9 +168,34 @@ class Site:
             if changed != record:
                 state.write_record(self.folder, changed)
 
-    def _ready(self, archive: Archive) -> bool:
+    def _loading(self, archive: Archive) -> ModelStatus:
+        """What TorchServe says of a version that was registered.
+
+        Raises:
+            LoadFailed: it has given it up.
+        """
         status = self.status(archive.model, archive.version)
-        return status is not None and status.ready_workers >= archive.workers_wanted
+        if status is None:
+            raise LoadFailed(
+                f"{archive.path.name}: its workers do not start; TorchServe's log says why", 500
+            )
+        return status
+
+    def _wait_for_workers(self, archive: Archive, count: int) -> None:
+        """Raises:
+        LoadFailed: TorchServe has given it up.
+        RolloutError: they are not ready in time.
+        """
+        seconds = archive.startup_timeout_s
+        if not self._wait(seconds, lambda: self._loading(archive).ready_workers >= count):
+            raise RolloutError(
+                f"{archive.model} {archive.version}: its workers are not ready after "
+                f"{seconds:.0f} s; TorchServe's log says why"
+            )
+
+    def _has_no_workers(self, model: str, version: str) -> bool:
+        status = self.status(model, version)
+        return status is None or not status.workers
 
     def _drain(self, model: str, version: str) -> None:
         """Wait until nothing is in its queue or its workers; not for ever, since those who name

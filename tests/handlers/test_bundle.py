@@ -12,7 +12,9 @@ import safetensors.torch
 import torch
 
 from handlers.bundle import load_bundle
+from handlers.expected import BOUNDS
 from handlers.network import BundleError
+from tests.handlers.conftest import CLASSES
 
 
 def test_everything_comes_from_the_folder(model_dir: Path) -> None:
@@ -72,6 +74,28 @@ def remove(name: str) -> Callable[[Path], object]:
 CARD = "model-card.json"
 
 
+def expecting(**changed: object) -> Callable[[Path], None]:
+    """A card by which every photo is a Bengal's."""
+    section = {
+        "photos": 4,
+        "part": "test",
+        "predicted": {name: float(name == "Bengal") for name in CLASSES},
+        "top1_probability": dict.fromkeys(BOUNDS, 1.0),
+        "unsure": 0.25,
+    }
+    return edit_json(CARD, lambda card: card.update(expected=section | changed))
+
+
+@pytest.mark.parametrize(
+    "change", [expecting(), edit_json(CARD, lambda card: card.update(expected={}))]
+)
+def test_a_card_may_say_what_to_expect(model_dir: Path, change: Callable[[Path], None]) -> None:
+    assert "expected" not in load_bundle(model_dir).card  # as in archives of before
+    change(model_dir)
+    card = json.loads((model_dir / CARD).read_text())
+    assert load_bundle(model_dir).card == card
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -95,6 +119,9 @@ CARD = "model-card.json"
             "unsure_threshold: '3'",
         ),
         (edit_json(CARD, lambda c: c.update(architecture="bit")), "architecture: an object"),
+        (expecting(unsure=2), "model-card.json: expected.unsure: 2 is not allowed"),
+        (expecting(predicted={"Bengal": 1.0}), "predicted: other classes than in index_to_name"),
+        (edit_json(CARD, lambda c: c.update(expected=None)), "expected: an object with the keys"),
         (edit_json(CARD, lambda c: c["preprocessing"].pop("mean")), "'mean' is missing"),
         (write("index_to_name.json", '{"1": "a"}'), "index_to_name.json: class '0' is missing"),
         (write("index_to_name.json", "{}"), "index_to_name.json: every class needs a name"),

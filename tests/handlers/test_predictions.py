@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
 from pathlib import Path
 from typing import get_args
@@ -14,14 +13,12 @@ from hypothesis import strategies as st
 from handlers.bundle import Bundle, UnsureScore, load_bundle
 from handlers.predictions import (
     Timing,
-    envelope,
     is_unsure,
     probabilities,
     result,
     sureness,
     top_classes,
 )
-from handlers.requests import PhotoRequest
 
 TIMING = Timing(decode=1.234, inference=5.678)
 EQUAL = torch.full((6,), 1 / 6, dtype=torch.float64)
@@ -120,21 +117,3 @@ def test_unsure_below_the_threshold_of_the_score_that_the_card_names(
     bundle = dataclasses.replace(bundle, card=card)
     assert not is_unsure(bundle, torch.tensor(sure))
     assert is_unsure(bundle, torch.tensor(unsure))
-
-
-def test_envelopes(bundle: Bundle) -> None:
-    answers = [{"a": 1}, {"status": 400}]
-    assert envelope(bundle, PhotoRequest("image", (b"",)), answers[:1]) == {"a": 1}
-    assert envelope(bundle, PhotoRequest("json", (b"",)), answers[:1]) == {"a": 1}
-    v1 = envelope(bundle, PhotoRequest("kserve-v1", (b"", b"")), answers)
-    assert v1 == {"predictions": answers}
-    v2 = envelope(bundle, PhotoRequest("kserve-v2", (b"", b""), id="x"), answers)
-    data = v2["outputs"][0].pop("data")
-    assert [json.loads(entry) for entry in data] == answers
-    assert v2 == {
-        "model_name": "tiny",
-        "model_version": "1.2",
-        "id": "x",
-        "outputs": [{"name": "predictions", "datatype": "BYTES", "shape": [2]}],
-    }
-    assert "id" not in envelope(bundle, PhotoRequest("kserve-v2", (b"",)), answers[:1])

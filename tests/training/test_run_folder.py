@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -7,7 +8,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from handlers.expected import BOUNDS, Expected
 from handlers.preprocessing import Preprocessing
+from training.archive import model_card
 from training.drawn_cats import golden_photos
 from training.models import bit
 from training.run_folder import Run, RunError, build_model, read_run, write_run
@@ -26,6 +29,13 @@ RUN = Run(
     intended_use="tests",
     limitations=["it knows nothing"],
     licence_notes=[],
+    expected=Expected(
+        photos=4,
+        part="test",
+        predicted={"a": 0.5, "b": 0.5, "c": 0.0},
+        top1_probability=dict.fromkeys(BOUNDS, 0.25) | {"1.0": 1.0},
+        unsure=0.25,
+    ),
 )
 
 
@@ -45,6 +55,34 @@ def test_a_run_comes_back_as_it_was_written(tmp_path: Path, model: torch.nn.Modu
     golden = load_file(tmp_path / "run" / "golden" / "logits.safetensors")["logits"]
     assert golden.shape == (len(golden_photos()), 3)
     assert golden.std(dim=0).min() > 0
+
+
+@pytest.mark.parametrize("absent", [True, False])
+def test_a_run_without_what_to_expect_is_read_as_ever(
+    tmp_path: Path, model: torch.nn.Module, absent: bool
+) -> None:
+    """As one of before, or an imported one."""
+    write_run(tmp_path, dataclasses.replace(RUN, expected=None), model, golden_photos()[:1])
+    described = json.loads((tmp_path / "run.json").read_text())
+    if absent:
+        del described["expected"]
+    (tmp_path / "run.json").write_text(json.dumps(described))
+    run = read_run(tmp_path)
+    assert run == dataclasses.replace(RUN, expected=None)
+    assert model_card(run, "1.0")["expected"] == {}
+
+
+def test_the_card_says_what_to_expect_as_the_run_does(
+    tmp_path: Path, model: torch.nn.Module
+) -> None:
+    write_run(tmp_path, RUN, model, golden_photos()[:1])
+    described = json.loads((tmp_path / "run.json").read_text())
+    assert model_card(read_run(tmp_path), "1.0")["expected"] == described["expected"]
+    assert described["expected"]["predicted"] == {"a": 0.5, "b": 0.5, "c": 0.0}
+    described["expected"]["photos"] = 0
+    (tmp_path / "run.json").write_text(json.dumps(described))
+    with pytest.raises(RunError, match="photos: 0 is not allowed"):
+        read_run(tmp_path)
 
 
 def test_a_finished_run_is_never_written_over(tmp_path: Path, model: torch.nn.Module) -> None:

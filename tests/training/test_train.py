@@ -13,6 +13,9 @@ from torch import Tensor
 from tests.training.small_sets import write_small_set
 from tests.training.tiny import ALONE, PHOTOS, write_tiny
 from training.data.dataset import DatasetError
+from training.evaluation.predictor import Answered
+from training.evaluation.predictors import from_run
+from training.evaluation.selection import select
 from training.fitting.checkpoint import CheckpointError
 from training.fitting.steps import TrainingError
 from training.models import bit
@@ -63,6 +66,24 @@ def test_a_run_learns_and_says_on_what(finished: Path) -> None:
     assert len(run.data["split_hash"]) == 64
     assert 0.05 <= run.temperature <= 20
     assert learned_in_the_second_phase(finished)
+
+
+def test_a_run_says_what_answers_to_expect(finished: Path, data: Path) -> None:
+    """They are those of the finished run to the photos that its metrics are about."""
+    predictor = from_run(finished)
+    chosen = select(predictor.model, data, "test")
+    photos = [(data / photo.path).read_bytes() for photo in chosen.photos]
+    answers = [each for each in predictor.predict(photos) if isinstance(each, Answered)]
+    run = read_run(finished)
+    assert run.expected is not None
+    assert (run.expected.photos, run.expected.part) == (len(answers), "test") == (8, "test")
+    best = [run.classes[int(each.logits.argmax())] for each in answers]
+    assert run.expected.predicted == {name: best.count(name) / 8 for name in run.classes}
+    assert run.expected.unsure == sum(each.unsure for each in answers) / 8
+    probability = [float((each.logits / run.temperature).softmax(0).max()) for each in answers]
+    reached = run.expected.top1_probability
+    assert reached["0.5"] == 0.0  # of two classes
+    assert reached["0.75"] == sum(each <= 0.75 for each in probability) / 8
 
 
 def test_a_line_for_each_evaluation(finished: Path) -> None:

@@ -22,6 +22,21 @@ from web import schemas
 CHECKS: list[Any] = [
     each for each in checks.CHECKS.get_all() if each.__name__ != "positive_data_acceptance"
 ]
+KSERVE = [
+    ("GET", "/v1/models"),
+    ("GET", "/v1/models/{model}"),
+    ("POST", "/v1/models/{model}:predict"),
+    ("POST", "/v1/models/{model}:explain"),
+    ("GET", "/v2"),
+    ("GET", "/v2/health/live"),
+    ("GET", "/v2/health/ready"),
+    ("GET", "/v2/models/{model}"),
+    ("GET", "/v2/models/{model}/ready"),
+    ("POST", "/v2/models/{model}/infer"),
+    ("GET", "/v2/models/{model}/versions/{version}"),
+    ("GET", "/v2/models/{model}/versions/{version}/ready"),
+    ("POST", "/v2/models/{model}/versions/{version}/infer"),
+]
 
 
 @pytest.fixture(scope="session")
@@ -38,6 +53,7 @@ def described_api(gateway: GatewayProcess) -> BaseSchema:
         ("GET", "/healthz"),
         ("GET", "/readyz"),
         ("GET", "/metrics"),
+        *KSERVE,
     ],
 )
 @pytest.mark.parametrize("kind", list(GenerationMode))
@@ -74,7 +90,8 @@ def test_the_scores_are_those_of_the_handler() -> None:
 
 def test_every_operation_is_tested(gateway: GatewayProcess) -> None:
     assert set(_operations(gateway)) == {
-        *("/api/classify", "/api/explain", "/api/models", "/healthz", "/readyz", "/metrics")
+        *("/api/classify", "/api/explain", "/api/models", "/healthz", "/readyz", "/metrics"),
+        *(path for _, path in KSERVE),
     }
 
 
@@ -106,6 +123,18 @@ def test_every_example_works_as_it_stands(gateway: GatewayProcess, path: str) ->
     for name, example in examples.items():
         answer = requests.post(gateway.url + path, json=example["value"], headers=JSON, timeout=30)
         assert answer.status_code == (422 if name == "address" else 200), answer.text
+
+
+@pytest.mark.parametrize("path", [path for method, path in KSERVE if method == "POST"])
+def test_every_example_of_kserve_works_as_it_stands(gateway: GatewayProcess, path: str) -> None:
+    operation = _operations(gateway)[path]
+    for parameter in operation["parameters"]:
+        path = path.replace(f"{{{parameter['name']}}}", parameter["schema"]["example"])
+    examples = operation["requestBody"]["content"]["application/json"]["examples"]
+    assert len(examples) >= 2
+    for example in examples.values():
+        answer = requests.post(gateway.url + path, json=example["value"], timeout=30)
+        assert answer.status_code == 200, answer.text
 
 
 def test_the_page_of_the_api_asks_no_other_host(gateway: GatewayProcess) -> None:

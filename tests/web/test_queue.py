@@ -31,6 +31,17 @@ FORMS: dict[str, Requests] = {
     "several": lambda gateway: sent_as_form(gateway, *[("images", ("a.jpg", PHOTO))] * 3),
     "JSON": lambda gateway: sent_as_json(gateway, {"image": b64(PHOTO)}),
     "several as JSON": lambda gateway: sent_as_json(gateway, {"images": [b64(PHOTO)] * 3}),
+    "KServe v1": lambda gateway: sent_as_json(
+        gateway, {"instances": [{"b64": b64(PHOTO)}] * 3}, f"/v1/models/{MODEL}:predict"
+    ),
+    "KServe v1 explain": lambda gateway: sent_as_json(
+        gateway, {"instances": [{"b64": b64(PHOTO)}]}, f"/v1/models/{MODEL}:explain"
+    ),
+    "KServe v2": lambda gateway: sent_as_json(
+        gateway,
+        {"inputs": [{"name": "p", "datatype": "BYTES", "shape": [1], "data": [b64(PHOTO)]}]},
+        f"/v2/models/{MODEL}/infer",
+    ),
     "the page": lambda gateway: requests.post(
         gateway.url, files={"file": ("a.jpg", PHOTO)}, timeout=60
     ),
@@ -44,9 +55,10 @@ def sent_as_form(
     return requests.post(f"{gateway.url}/api/classify", body, headers=headers, timeout=60)
 
 
-def sent_as_json(gateway: GatewayProcess, body: object) -> requests.Response:
-    url = f"{gateway.url}/api/classify"
-    return requests.post(url, json.dumps(body), headers=JSON, timeout=60)
+def sent_as_json(
+    gateway: GatewayProcess, body: object, path: str = "/api/classify"
+) -> requests.Response:
+    return requests.post(gateway.url + path, json.dumps(body), headers=JSON, timeout=60)
 
 
 @pytest.fixture

@@ -71,7 +71,7 @@ def test_torchserve_needs_an_address(url: str) -> None:
 
 def test_the_token_of_this_machine_goes_to_no_other(tmp_path: Path) -> None:
     other = "http://192.0.2.1:8080"
-    with pytest.raises(SettingsError, match="give token_file"):
+    with pytest.raises(SettingsError, match="give server_folder or token_file"):
         read_settings(torchserve=other)
     assert read_settings(torchserve=other, token_file=tmp_path / "token").torchserve == other
 

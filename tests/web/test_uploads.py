@@ -32,7 +32,9 @@ def _reset_peak(gateway: GatewayProcess) -> int:
     return _peak(gateway)
 
 
-@pytest.mark.parametrize(("kind", "copies"), [("raw", 1), ("multipart", 1), ("base64", 3)])
+@pytest.mark.parametrize(
+    ("kind", "copies"), [("raw", 1), ("multipart", 1), ("base64", 3), ("KServe", 3)]
+)
 def test_a_large_upload_is_in_memory_once(
     start_gateway: StartGateway, kind: str, copies: int
 ) -> None:
@@ -43,13 +45,15 @@ def test_a_large_upload_is_in_memory_once(
         "raw": (photo, {}),
         "multipart": form(("photo", ("photo", photo))),
         "base64": (json.dumps({"image": b64(photo)}), JSON),
+        "KServe": (json.dumps({"instances": [{"b64": b64(photo)}]}), JSON),
     }
     body, headers = bodies[kind]
     # Once before: what the libraries take for good is not the upload's.
     gateway.classify(b"a small one")
     before = _reset_peak(gateway)
-    response = requests.post(f"{gateway.url}/api/classify", body, headers=headers, timeout=60)
-    problem_of(response, 415, "unsupported-image")  # TorchServe has seen all of it
+    path = f"/v1/models/{DEMO}:predict" if kind == "KServe" else "/api/classify"
+    response = requests.post(gateway.url + path, body, headers=headers, timeout=60)
+    assert response.status_code == 415  # TorchServe has seen all of it
     grown = _peak(gateway) - before
     assert grown < (copies + 0.75) * 16 * MIB, f"{grown / MIB:.0f} MiB"
 

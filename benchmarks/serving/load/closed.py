@@ -8,18 +8,16 @@ so that percentiles are exact and a status is counted as what it is.
 
 from __future__ import annotations
 
-import json
 import math
-import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.serving.errors import BenchError, check_needs
+from benchmarks.serving.errors import check_needs
 from benchmarks.serving.figures import Load
+from benchmarks.serving.load.generator import Told, run_generator
 
 _SCRIPT = Path(__file__).with_name("post.lua")
 _TIMEOUT_S = 60
-_MORE_S = 120
 
 
 def run_closed(
@@ -43,28 +41,16 @@ def run_closed(
         *("--duration", f"{whole}s", "--timeout", f"{_TIMEOUT_S}s", "--script", str(_SCRIPT)),
         *(url, "--", *map(str, requests)),
     )
-    try:
-        ended = subprocess.run(
-            command, capture_output=True, text=True, check=False, timeout=whole + _MORE_S
-        )
-    except subprocess.TimeoutExpired:
-        raise BenchError(f"wrk did not end {_MORE_S} s after it should have") from None
-    if ended.returncode != 0:
-        raise BenchError(f"wrk: {(ended.stderr or ended.stdout).strip()[-300:]}")
-    return read_closed(ended.stdout)
+    return run_generator("wrk", command, whole, read_closed)
 
 
-def read_closed(output: str) -> Load:
+def read_closed(told: Told) -> Load:
     """What `post.lua` printed, below wrk's own lines.
 
     Raises:
-        BenchError: it is not there.
+        KeyError, TypeError, ValueError: it is not there.
     """
-    try:
-        line = next(line for line in output.splitlines() if line.startswith("{"))
-        told = json.loads(line)
-        statuses = {int(status): count for status, count in told["statuses"].items()}
-        latencies = [us / 1000 for us in told["latencies_us"]]
-        return Load.of(latencies, statuses, told["broken"], told["seconds"])
-    except (StopIteration, ValueError, KeyError, TypeError) as error:
-        raise BenchError(f"wrk printed what cannot be read ({error}): {output[-200:]}") from error
+    (whole,) = told
+    statuses = {int(status): count for status, count in whole["statuses"].items()}
+    latencies = [us / 1000 for us in whole["latencies_us"]]
+    return Load.of(latencies, statuses, whole["broken"], whole["seconds"])

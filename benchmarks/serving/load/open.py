@@ -11,17 +11,18 @@ the server is late; hence one user that starts a greenlet for each request (`ope
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import TypeVar
 
-from benchmarks.serving.errors import BenchError, check_needs
+from benchmarks.serving.errors import check_needs
 from benchmarks.serving.figures import Load
+from benchmarks.serving.load.generator import Told, run_generator
 from benchmarks.serving.sides.child import environment
 
-_MORE_S = 120
+T = TypeVar("T")
 
 
 def run_open(
@@ -43,7 +44,6 @@ def run_open(
     Raises:
         BenchError: no locust, or it says nothing that can be read.
     """
-    check_needs(["locust"])
     asked = {
         "host": host,
         "path": path,
@@ -53,47 +53,51 @@ def run_open(
         "seconds": seconds,
         "seed": seed,
     }
+    return run_locust("open_process", asked, seconds, read_open)
+
+
+def run_locust(
+    module: str,
+    asked: Mapping[str, object],
+    seconds: float,
+    read: Callable[[Told], T],
+    watch: Callable[[Told], None] = lambda told: None,
+) -> T:
+    """Run a module of this package that drives locust; see `run_generator`.
+
+    Raises:
+        BenchError: no locust, or it says nothing that can be read.
+    """
+    check_needs(["locust"])
+    command = (sys.executable, "-m", f"{__package__}.{module}")
     with tempfile.TemporaryDirectory() as folder:
-        try:
-            # Through standard input: arguments show in the list of processes, a token among them.
-            ended = subprocess.run(
-                (sys.executable, "-m", "benchmarks.serving.load.open_process"),
-                input=json.dumps(asked),
-                capture_output=True,
-                text=True,
-                check=False,
-                timeout=seconds + _MORE_S,
-                env=environment(Path(folder)),
-            )
-        except subprocess.TimeoutExpired:
-            raise BenchError(f"locust did not end {_MORE_S} s after it should have") from None
-    if ended.returncode != 0:
-        raise BenchError(f"locust: {(ended.stderr or ended.stdout).strip()[-300:]}")
-    return read_open(ended.stdout)
+        return run_generator(
+            "locust",
+            command,
+            seconds,
+            read,
+            asked=json.dumps(asked),
+            environment=environment(Path(folder)),
+            watch=watch,
+        )
 
 
-def read_open(output: str) -> Load:
+def read_open(told: Told) -> Load:
     """What `open_process` printed.
 
     Raises:
-        BenchError: it is not there.
+        KeyError, TypeError, ValueError: it is not there.
     """
-    try:
-        line = next(line for line in output.splitlines() if line.startswith("{"))
-        told = json.loads(line)
-        seconds = float(told["seconds"])
-        answers = [(int(status), float(ms), float(at)) for status, ms, at in told["answers"]]
-        statuses: dict[int, int] = {}
-        for status, _, _ in answers:
-            statuses[status] = statuses.get(status, 0) + 1
-        unanswered = statuses.pop(0, 0)
-        latencies = [ms for status, ms, _ in answers if status == 200]
-        load = Load.of(latencies, statuses, unanswered, seconds)
-        # An answer that came after the end is one that the server was behind with.
-        ok = sum(1 for status, _, at in answers if status == 200 and at <= seconds)
-        load = load.with_photos(ok, ok / seconds, {})
-        return load.with_offered(len(answers) / seconds)
-    except (StopIteration, ValueError, KeyError, TypeError) as error:
-        raise BenchError(
-            f"locust printed what cannot be read ({error}): {output[-200:]}"
-        ) from error
+    (whole,) = told
+    seconds = float(whole["seconds"])
+    answers = [(int(status), float(ms), float(at)) for status, ms, at in whole["answers"]]
+    statuses: dict[int, int] = {}
+    for status, _, _ in answers:
+        statuses[status] = statuses.get(status, 0) + 1
+    unanswered = statuses.pop(0, 0)
+    latencies = [ms for status, ms, _ in answers if status == 200]
+    load = Load.of(latencies, statuses, unanswered, seconds)
+    # An answer that came after the end is one that the server was behind with.
+    ok = sum(1 for status, _, at in answers if status == 200 and at <= seconds)
+    load = load.with_photos(ok, ok / seconds, {})
+    return load.with_offered(len(answers) / seconds)

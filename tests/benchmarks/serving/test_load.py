@@ -8,10 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.serving.errors import BenchError
 from benchmarks.serving.figures import percentile
-from benchmarks.serving.load.closed import read_closed, run_closed
-from benchmarks.serving.load.open import read_open, run_open
+from benchmarks.serving.load.closed import run_closed
+from benchmarks.serving.load.open import run_open
 from benchmarks.serving.sides.side import Target
 from serving.settings import free_ports
 from tests.benchmarks.serving.sometimes_busy import DELAY_S, SometimesBusy
@@ -82,14 +81,6 @@ def test_nobody_there_is_an_error_each_time(tmp_path: Path) -> None:
     load = run_open(f"http://127.0.0.1:{port}", "/photo", {}, [body], 20, 1.0)
     assert load.ok == 0
     assert load.errors == load.offered > 0
-
-
-@pytest.mark.parametrize("read", [read_closed, read_open])
-@pytest.mark.parametrize("output", ["", "Running 1s test\n", '{"seconds": 1}\n', "{\n"])
-def test_what_cannot_be_read_is_told(read: object, output: str) -> None:
-    assert callable(read)
-    with pytest.raises(BenchError, match="printed what cannot be read"):
-        read(output)
 
 
 def test_a_percentile_is_a_latency_that_occurred() -> None:

@@ -1,0 +1,77 @@
+"""Looks at workers and tokens again and again, and writes down what it sees (`status.json`)."""
+
+from __future__ import annotations
+
+import logging
+import time
+from pathlib import Path
+
+import psutil
+
+from serving import state
+from serving.management import ManagementClient, ManagementError, ModelStatus
+from serving.rollout.site import Site
+from serving.status import STATUS_FILE, Status, Workers, as_json
+
+log = logging.getLogger(__name__)
+
+_EVERY_S = 5.0
+# Tokens must be renewed meanwhile, whether or not TorchServe answers.
+_PATIENCE_S = 3.0
+
+
+class Watcher:
+    """Writes the status of one server.
+
+    Args:
+        gateway_folder: also gets it.
+    """
+
+    def __init__(self, site: Site, management_url: str, gateway_folder: Path | None) -> None:
+        self._folder, self._gateway_folder = site.folder, gateway_folder
+        self._management = ManagementClient(
+            management_url, lambda: state.read_token(site.folder, "management"), _PATIENCE_S
+        )
+        self._looked_at = -_EVERY_S
+        self._failed = False
+
+    def look(self) -> None:
+        """Look, where the last look is some seconds ago. Where TorchServe does not answer, what was
+        written stays, and shows by its time that it is old."""
+        if time.monotonic() - self._looked_at < _EVERY_S:
+            return
+        self._looked_at = time.monotonic()
+        try:
+            self._write(self._status())
+            self._failed = False
+        except (ManagementError, state.TokenError, OSError) as error:
+            if not self._failed:
+                log.error("the status was not written: %s", error)
+            self._failed = True
+
+    def _status(self) -> Status:
+        names = sorted({model.name for model in self._management.models()})
+        versions = [each for name in names for each in self._management.describe_all(name)]
+        workers: dict[str, dict[str, Workers]] = {name: {} for name in names}
+        for each in versions:
+            workers[each.name][each.version] = _workers(each)
+        return Status(time.time(), state.token_ends(self._folder), workers)
+
+    def _write(self, status: Status) -> None:
+        content = as_json(status)
+        state.write_private(self._folder / STATUS_FILE, content)
+        if self._gateway_folder is not None:
+            state.write_for_gateway(self._gateway_folder, STATUS_FILE, content)
+
+
+def _workers(status: ModelStatus) -> Workers:
+    memory = sum(map(_memory, status.worker_pids))
+    return Workers(status.min_workers, status.ready_workers, memory, status.queue_pending)
+
+
+def _memory(pid: int) -> int:
+    """Bytes of one process (PSS); 0 for one that has just ended."""
+    try:
+        return int(psutil.Process(pid).memory_full_info().pss)
+    except (psutil.NoSuchProcess, psutil.AccessDenied):
+        return 0
