@@ -92,7 +92,6 @@ lock: $(VENV)/installed-dev
 		--strip-extras --no-emit-index-url --no-emit-find-links --no-emit-trusted-host \
 		--no-emit-options --extra dev --constraint requirements.txt \
 		--output-file requirements-dev.txt pyproject.toml
-	$(BIN)/python docker/locks.py
 
 clean:
 	rm -rf build .mypy_cache .pytest_cache .ruff_cache

@@ -1,21 +1,21 @@
 """What each image installs: parts of requirements.txt and requirements-dev.txt, hashes included.
 
-    python docker/locks.py
+    python docker/locks.py FOLDER
 
-writes docker/locks/*.txt anew; `make lock` calls it. The locks say of every package which others
-need it ("via"); a part is what is reached from its roots. Where an image brings PyTorch from
-another place, PyTorch and what nothing else needs are left out.
+writes one file a part there; the Dockerfile does so. The locks say of every package which others
+need it ("via"); a part is what is reached from its roots. PyTorch and what nothing else needs are a
+part of their own, as an image may bring them from another place.
 """
 
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-LOCKS = Path(__file__).parent / "locks"
 
 # What `catbreeds web` imports.
 _WEB = (
@@ -106,16 +106,15 @@ def parts() -> dict[str, str]:
 
 
 def _part(packages: dict[str, Pinned], names: Iterable[str]) -> str:
-    head = "# Written by docker/locks.py from the project's locks; see there.\n"
-    return head + "".join(f"{packages[name].text}\n" for name in sorted(names))
+    return "".join(f"{packages[name].text}\n" for name in sorted(names))
 
 
-def main() -> None:
+def main(folder: Path) -> None:
     """Write the files."""
-    LOCKS.mkdir(exist_ok=True)
+    folder.mkdir(exist_ok=True)
     for name, content in parts().items():
-        (LOCKS / name).write_text(content)
+        (folder / name).write_text(content)
 
 
 if __name__ == "__main__":
-    main()
+    main(Path(sys.argv[1]))

@@ -55,7 +55,7 @@ class Settings(BaseSettings):
     models: Names = Field(default=(), description="Models to offer; else those of a local server.")
     server_folder: Path | None = Field(
         default=None,
-        description="Folder that `catbreeds serve --gateway-folder` keeps, in place of both.",
+        description="Folder that a server keeps by --gateway-folder, in place of both.",
     )
 
     origins: Names = Field(

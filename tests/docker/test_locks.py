@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from docker.locks import LOCKS, needed_only_by, parts, reached_from, read_lock
+from docker.locks import main, needed_only_by, parts, reached_from, read_lock
 
 ROOT = Path(__file__).parent.parent.parent
 LOCK = """\
@@ -33,9 +33,15 @@ gamma==3.0 \\
 """
 
 
-def test_the_files_are_those_that_the_locks_give() -> None:
-    written = {path.name: path.read_text() for path in LOCKS.iterdir()}
-    assert written == parts()
+def test_each_part_is_a_file_and_together_they_are_what_the_project_runs_with(
+    tmp_path: Path,
+) -> None:
+    main(tmp_path / "locks")
+    written = {path.name: read_lock(path.read_text()) for path in (tmp_path / "locks").iterdir()}
+    assert {*written} == {"sbom.txt", "torch.txt", "torchserve.txt", "web.txt"}
+    runtime = read_lock((ROOT / "requirements.txt").read_text())
+    assert written["torchserve.txt"] | written["torch.txt"] == runtime
+    assert written["web.txt"].items() <= runtime.items()
 
 
 def test_parts_are_reached_by_who_needs_whom() -> None:
