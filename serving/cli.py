@@ -194,6 +194,8 @@ def main() -> None:
 
 
 def _line(error: Exception) -> str:
+    if isinstance(error, ModuleNotFoundError):
+        return f"{error.name}/ is not installed here; run the command from a checkout's environment"
     if isinstance(error, OSError) and error.filename and error.strerror:
         return f"{error.filename}: {error.strerror}"
     return str(error)

@@ -14,12 +14,13 @@ import requests
 from serving.http import call
 from serving.model_store import ServeError
 from serving.processes import ends_with
-from serving.settings import LogFormat
+from serving.settings import LogFormat, SettingsError
 
 _START_S = 60
 # Requests in work are answered first; the gateway itself gives up on them sooner.
 _STOP_S = 40
 _POLL_S = 0.1
+_LOOPBACK = "127.0.0.1"
 
 
 # Here the page is for this machine, without TLS.
@@ -55,8 +56,14 @@ class Gateway:
         log_format: LogFormat,
         stop_asked: threading.Event | None = None,
         log: int | None = None,
-        host: str = "127.0.0.1",
+        host: str = _LOOPBACK,
     ) -> None:
+        given = [name for name in _NOT_FOR_IT if os.environ.get(name)]
+        if given and host != _LOOPBACK:
+            raise SettingsError(
+                f"{' and '.join(given)}: a server's own gateway speaks plain HTTP, and --web-host "
+                f"{host} shows it to others; for HTTPS take --no-web and `catbreeds web`"
+            )
         catbreeds = Path(sys.executable).with_name("catbreeds")
         options = ("--port", str(port), "--torchserve", inference_url, "--log-format", log_format)
         self.url = f"http://127.0.0.1:{port}"

@@ -108,6 +108,7 @@ class Server:
                 gateway_folder=str(self._gateway_folder) if self._gateway_folder else None,
             )
             self._site = Site.of(self.folder, self._record)
+            self._watcher = Watcher(self._site, self.management_url, self._gateway_folder)
             report("starting TorchServe")
             self._torchserve = TorchServe(properties, self.folder, log_format, java_home)
             undo.callback(self._torchserve.stop)
@@ -150,7 +151,6 @@ class Server:
         """
         wait_s = self._token_life_s / 2
         killed = recovery.KilledCommands(self._site)
-        watcher = Watcher(self._site, self.management_url, self._gateway_folder)
         while True:
             # Tokens live by the wall clock, which goes on while a laptop sleeps.
             renew_at = _time_awake_and_asleep() + wait_s
@@ -158,7 +158,7 @@ class Server:
                 self._check_alive()
                 check()
                 killed.look()
-                watcher.look()
+                self._watcher.look()
                 self._stop_asked.wait(_WATCH_S)
             wait_s = self._token_life_s / 2 if self.renew_tokens() else _RETRY_S
 
@@ -173,7 +173,7 @@ class Server:
             client.renew_token("inference", state.read_token(self.folder, "API"))
             state.write_header(self.folder, self._gateway_folder)
             client.renew_token("management", state.read_token(self.folder, "API"))
-        except (ManagementError, state.TokenError) as error:
+        except (ManagementError, state.TokenError, OSError) as error:
             log.error("the tokens were not renewed: %s", error)
             return False
         return True
@@ -249,6 +249,7 @@ class Server:
             try:
                 while not loaded.done():
                     self._check_alive()
+                    self._watcher.look()
                     futures.wait([loaded], _POLL_S)
             except BaseException:
                 # Without its server the call ends at once, and with it the thread.

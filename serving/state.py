@@ -145,14 +145,19 @@ def kept_gateway_folder(folder: Path) -> Iterator[None]:
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        lock = os.open(folder, os.O_RDONLY)
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         _remove_gateway_files(folder)
         write_for_gateway(folder, HEADER_FILE, "")
+    except BlockingIOError:
+        raise SettingsError(f"--gateway-folder {folder}: another server keeps it") from None
     except OSError as error:
         raise SettingsError(f"--gateway-folder {folder}: {error.strerror}") from error
     try:
         yield
     finally:
         _remove_gateway_files(folder)
+        os.close(lock)
 
 
 def _remove_gateway_files(folder: Path) -> None:
@@ -190,6 +195,7 @@ def write_private(path: Path, content: str) -> None:
 def write_for_gateway(folder: Path, name: str, content: str) -> None:
     """Replace a file of a gateway's folder in one step; its owner's group may read it."""
     write_durably(folder / name, content, 0o640)
+    (folder / name).chmod(0o640)  # whatever the umask takes away
 
 
 def write_header(folder: Path, gateway_folder: Path | None) -> None:
@@ -207,9 +213,10 @@ def write_header(folder: Path, gateway_folder: Path | None) -> None:
 def write_record(folder: Path, record: ServerRecord) -> None:
     """Write `server.json`."""
     content = json.dumps(asdict(record), indent=2) + "\n"
-    write_private(folder / _RECORD_FILE, content)
+    # First: a change that fails here is tried again, as the own record does not have it yet.
     if record.gateway_folder:
         write_for_gateway(Path(record.gateway_folder), _RECORD_FILE, content)
+    write_private(folder / _RECORD_FILE, content)
 
 
 def read_record(url: str) -> ServerRecord | None:

@@ -183,8 +183,9 @@ def _count(request: Request, record: Record, model: str, answers: list[Answer | 
             slug = _slug(each)
             if slug:
                 metrics.problems.labels(slug).inc()
-    elif record.upstream_ids:
-        record.request_id = record.upstream_ids[-1]
+    else:
+        if record.upstream_ids:
+            record.request_id = record.upstream_ids[-1]
         record.problem = _slug(answers[0])
 
 

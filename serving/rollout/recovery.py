@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -216,4 +217,7 @@ def _is_of_another(pending: Pending, server: str) -> bool:
 
 def _is_alive(server: str) -> bool:
     record = state.read_record(server)
-    return record is not None and psutil.pid_exists(record.pid)
+    if record is None or record.pid == os.getpid():
+        # In a container the one before this has had the same number.
+        return False
+    return psutil.pid_exists(record.pid)

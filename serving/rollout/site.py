@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from serving.management import (
     LoadFailed,
     ManagementClient,
     ManagementError,
+    ModelNotFound,
     ModelStatus,
 )
 from serving.model_store import Archive
@@ -135,14 +137,19 @@ class Site:
         self.management.register(
             archive.path.name, seconds, wanted, archive.batch_delay_ms, synchronous=False
         )
-        # Where the archive's model-config.yaml has a number, TorchServe has taken that.
-        taken = self._loading(archive).min_workers
-        self._wait_for_workers(archive, taken)
-        if taken != wanted:
-            self.management.scale(
-                archive.model, archive.version, wanted, wanted, seconds, synchronous=False
-            )
-            self._wait_for_workers(archive, wanted)
+        try:
+            # Where the archive's model-config.yaml has a number, TorchServe has taken that.
+            taken = self._loading(archive).min_workers
+            self._wait_for_workers(archive, taken)
+            if taken != wanted:
+                self.management.scale(
+                    archive.model, archive.version, wanted, wanted, seconds, synchronous=False
+                )
+                self._wait_for_workers(archive, wanted)
+        except (LoadFailed, RolloutError):
+            with suppress(ManagementError):
+                self._remove(archive.model, archive.version)
+            raise
 
     def unload(self, model: str, version: str) -> None:
         """Answer what the version has begun, then stop its workers; nothing where it has none.
@@ -153,11 +160,8 @@ class Site:
         if self.status(model, version) is None:
             return
         self._drain(model, version)
-        # Its workers first: else TorchServe waits for their end on one of the few threads that
-        # answer requests, and now and then interrupts itself and keeps the version.
-        self.management.scale(model, version, 0, 0, _END_S, synchronous=False)
-        self._wait(_END_S, lambda: self._has_no_workers(model, version))
-        self.management.unregister(model, version)
+        with suppress(ModelNotFound):
+            self._remove(model, version)
 
     def announce(self, deployed: Deployments, canaries: Mapping[str, Canary]) -> None:
         """Tell gateway and clients what is served (`server.json`)."""
@@ -168,6 +172,13 @@ class Site:
             if changed != record:
                 state.write_record(self.folder, changed)
 
+    def _remove(self, model: str, version: str) -> None:
+        # Its workers first: else TorchServe waits for their end on one of the few threads that
+        # answer requests, and now and then interrupts itself and keeps the version.
+        self.management.scale(model, version, 0, 0, _END_S, synchronous=False)
+        self._wait(_END_S, lambda: self._has_no_workers(model, version))
+        self.management.unregister(model, version)
+
     def _loading(self, archive: Archive) -> ModelStatus:
         """What TorchServe says of a version that was registered.
 
@@ -176,21 +187,30 @@ class Site:
         """
         status = self.status(archive.model, archive.version)
         if status is None:
-            raise LoadFailed(
-                f"{archive.path.name}: its workers do not start; TorchServe's log says why", 500
-            )
+            raise _not_loaded(archive)
         return status
 
     def _wait_for_workers(self, archive: Archive, count: int) -> None:
         """Raises:
-        LoadFailed: TorchServe has given it up.
+        LoadFailed: one has ended; TorchServe would start it again until the time is over.
         RolloutError: they are not ready in time.
         """
-        seconds = archive.startup_timeout_s
-        if not self._wait(seconds, lambda: self._loading(archive).ready_workers >= count):
+        pids: dict[str, int] = {}
+
+        def ready() -> bool:
+            status = self._loading(archive)
+            for worker in status.workers:
+                # -1 while it is started, and again where it has ended.
+                if pids.setdefault(worker.id, worker.pid) != worker.pid:
+                    if pids[worker.id] != -1:
+                        raise _not_loaded(archive)
+                    pids[worker.id] = worker.pid
+            return status.ready_workers >= count
+
+        if not self._wait(archive.startup_timeout_s, ready):
             raise RolloutError(
                 f"{archive.model} {archive.version}: its workers are not ready after "
-                f"{seconds:.0f} s; TorchServe's log says why"
+                f"{archive.startup_timeout_s:.0f} s; TorchServe's log says why"
             )
 
     def _has_no_workers(self, model: str, version: str) -> bool:
@@ -221,6 +241,12 @@ class Site:
                 return False
             time.sleep(_POLL_S)
         return True
+
+
+def _not_loaded(archive: Archive) -> LoadFailed:
+    return LoadFailed(
+        f"{archive.path.name}: its workers do not start; TorchServe's log says why", 500
+    )
 
 
 def _work_s(pid: int) -> float:
