@@ -1,4 +1,4 @@
-"""What child processes have in common."""
+"""What is done with processes."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import ctypes
 import os
 import signal
 from collections.abc import Callable
+
+import psutil
 
 _PR_SET_PDEATHSIG = 1
 
@@ -19,3 +21,11 @@ def ends_with(parent: int) -> Callable[[], None]:
             os._exit(1)
 
     return arrange
+
+
+def memory_bytes(pid: int) -> int:
+    """Of one process; what it shares is counted in equal parts (PSS). 0 for one that has ended."""
+    try:
+        return int(psutil.Process(pid).memory_full_info().pss)
+    except (psutil.NoSuchProcess, psutil.AccessDenied):
+        return 0

@@ -6,10 +6,9 @@ import logging
 import time
 from pathlib import Path
 
-import psutil
-
 from serving import state
 from serving.management import ManagementClient, ManagementError, ModelStatus
+from serving.processes import memory_bytes
 from serving.rollout.site import Site
 from serving.status import STATUS_FILE, Status, Workers, as_json
 
@@ -65,13 +64,5 @@ class Watcher:
 
 
 def _workers(status: ModelStatus) -> Workers:
-    memory = sum(map(_memory, status.worker_pids))
+    memory = sum(map(memory_bytes, status.worker_pids))
     return Workers(status.min_workers, status.ready_workers, memory, status.queue_pending)
-
-
-def _memory(pid: int) -> int:
-    """Bytes of one process (PSS); 0 for one that has just ended."""
-    try:
-        return int(psutil.Process(pid).memory_full_info().pss)
-    except (psutil.NoSuchProcess, psutil.AccessDenied):
-        return 0

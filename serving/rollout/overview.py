@@ -10,12 +10,11 @@ from pathlib import Path
 from typing import Literal
 from zipfile import BadZipFile
 
-import psutil
-
 from handlers.archive_format import ArchiveError, read_entry
 from serving import deployments, state
 from serving.deployments import DeployedModel, Deployments
 from serving.management import ModelStatus
+from serving.processes import memory_bytes
 from serving.rollout.site import Site
 from serving.traffic import Canary
 
@@ -29,7 +28,7 @@ class VersionOverview:
     Attributes:
         state: "leftover" is one that TorchServe has and nobody deployed.
         ready: whether all workers that it should have are READY.
-        memory_bytes: of its workers, resident.
+        memory_bytes: of its workers; what they share is counted in equal parts.
         queue: requests that wait for a worker.
         top1: accuracy by its card, or None.
         since: when it was deployed, ISO 8601.
@@ -108,7 +107,7 @@ def _row(
         ready=live is not None and live.ready,
         workers=live.ready_workers if live else 0,
         workers_wanted=recorded.workers_wanted if recorded and recorded.loaded else 0,
-        memory_bytes=sum(map(_memory, live.worker_pids)) if live else 0,
+        memory_bytes=sum(map(memory_bytes, live.worker_pids)) if live else 0,
         queue=live.queue_pending if live else 0,
         top1=_top1(store / recorded.archive) if recorded else None,
         since=recorded.since if recorded else "",
@@ -133,13 +132,6 @@ def _state(
         return "on disk"
     # While a deploy watches its version, the default of before is recorded as the default.
     return "previous" if version in (*model.previous, model.default) else "loaded"
-
-
-def _memory(pid: int) -> int:
-    try:
-        return int(psutil.Process(pid).memory_info().rss)
-    except psutil.NoSuchProcess:
-        return 0
 
 
 def _top1(archive: Path) -> float | None:
