@@ -52,6 +52,12 @@ class Item:
     wants_explanation: bool = False
     needs_envelope: bool = False
 
+    @property
+    def is_probe(self) -> bool:
+        """Whether somebody only looks whether there is an answer, every few seconds. In the metrics
+        that would drown what the photos of few people show."""
+        return bool(self.headers.get("probe") == "True")
+
 
 @dataclass(frozen=True)
 class Answer:
@@ -180,7 +186,8 @@ class Classifier:
             job.pixels_left -= decoded.pixels
             tensor = preprocessing(decoded.image)
             seconds = time.perf_counter() - start
-            self._metrics.decoded(seconds)
+            if not job.item.is_probe:
+                self._metrics.decoded(seconds)
         except Problem as problem:
             job.outcomes[number] = problem
             return None
@@ -213,7 +220,8 @@ class Classifier:
                 self._predict([photo])
             return
         seconds = time.perf_counter() - start
-        self._metrics.inferred(seconds)
+        if not all(photo.job.item.is_probe for photo in photos):
+            self._metrics.inferred(seconds)
         for photo, row in zip(photos, logits, strict=True):
             try:
                 outcome = self._outcome(photo, row, seconds)
@@ -231,8 +239,7 @@ class Classifier:
         probability = probabilities(logits, bundle.temperature)
         unsure = is_unsure(bundle, logits)
         best = top_classes(probability, 1)[0]
-        # A gateway's look each few seconds would drown what the photos of few people show.
-        if photo.job.item.headers.get("probe") != "True":
+        if not photo.job.item.is_probe:
             self._metrics.predicted(
                 bundle.class_names[best], float(probability[best]), unsure=unsure
             )

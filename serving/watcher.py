@@ -7,7 +7,13 @@ import time
 from pathlib import Path
 
 from serving import state
-from serving.management import ManagementClient, ManagementError, ModelStatus
+from serving.management import (
+    ManagementClient,
+    ManagementError,
+    ModelNotFound,
+    ModelStatus,
+    UnexpectedAnswer,
+)
 from serving.processes import memory_bytes
 from serving.rollout.site import Site
 from serving.status import STATUS_FILE, Status, Workers, as_json
@@ -50,11 +56,18 @@ class Watcher:
 
     def _status(self) -> Status:
         names = sorted({model.name for model in self._management.models()})
-        versions = [each for name in names for each in self._management.describe_all(name)]
-        workers: dict[str, dict[str, Workers]] = {name: {} for name in names}
-        for each in versions:
-            workers[each.name][each.version] = _workers(each)
+        workers = {
+            name: {each.version: _workers(each) for each in self._versions(name)} for name in names
+        }
         return Status(time.time(), state.token_ends(self._folder), workers)
+
+    def _versions(self, name: str) -> list[ModelStatus]:
+        """None of a model that has just been removed: of it TorchServe tells an empty list, or
+        nothing."""
+        try:
+            return self._management.describe_all(name)
+        except (ModelNotFound, UnexpectedAnswer):
+            return []
 
     def _write(self, status: Status) -> None:
         content = as_json(status)

@@ -97,6 +97,7 @@ def test_only_the_owner_reads_what_it_keeps(served: ServeProcess) -> None:
         "key_file.json",
         "inference.header",
         "server.json",
+        "status.json",
         "example.png",
         f"{served.url('predictions').rpartition(':')[2]}.jsonl",
     }
