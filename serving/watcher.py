@@ -21,6 +21,8 @@ from serving.status import STATUS_FILE, Status, Workers, as_json
 log = logging.getLogger(__name__)
 
 _EVERY_S = 5.0
+# While workers are missing, as while they load.
+_SOON_S = 1.0
 # Tokens must be renewed meanwhile, whether or not TorchServe answers.
 _PATIENCE_S = 3.0
 
@@ -38,16 +40,19 @@ class Watcher:
             management_url, lambda: state.read_token(site.folder, "management"), _PATIENCE_S
         )
         self._looked_at = -_EVERY_S
+        self._pause_s = _SOON_S
         self._failed = False
 
     def look(self) -> None:
         """Look, where the last look is some seconds ago. Where TorchServe does not answer, what was
         written stays, and shows by its time that it is old."""
-        if time.monotonic() - self._looked_at < _EVERY_S:
+        if time.monotonic() - self._looked_at < self._pause_s:
             return
         self._looked_at = time.monotonic()
         try:
-            self._write(self._status())
+            status = self._status()
+            self._pause_s = _EVERY_S if _is_complete(status) else _SOON_S
+            self._write(status)
             self._failed = False
         except (ManagementError, state.TokenError, OSError) as error:
             if not self._failed:
@@ -74,6 +79,11 @@ class Watcher:
         state.write_private(self._folder / STATUS_FILE, content)
         if self._gateway_folder is not None:
             state.write_for_gateway(self._gateway_folder, STATUS_FILE, content)
+
+
+def _is_complete(status: Status) -> bool:
+    versions = [each for model in status.workers.values() for each in model.values()]
+    return bool(versions) and all(each.ready >= each.wanted for each in versions)
 
 
 def _workers(status: ModelStatus) -> Workers:
