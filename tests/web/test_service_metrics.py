@@ -274,17 +274,18 @@ def test_of_the_served_demo_all_of_it_is_known(
     try:
         served.wait_until_ready()
         deadline = time.monotonic() + _PATIENCE_S
-        while names(served) != families().keys():
+        all_ready = {"wanted": 1, "ready": 1}
+        while (
+            names(served) != families().keys()
+            or labelled(found := told(served), "catbreeds_workers", "state") != all_ready
+        ):
             assert time.monotonic() < deadline, names(served)
             time.sleep(0.1)
-        found = told(served)
     finally:
         served.kill()
     of = f'model="{DEMO}",version="0.1"'
     assert found[f'catbreeds_model_ready{{model="{DEMO}"}}'] == 1
     assert found[f"catbreeds_version_share{{{of}}}"] == 1
-    workers = labelled(found, "catbreeds_workers", "state")
-    assert workers == {"wanted": 1, "ready": 1}
     assert found[f"catbreeds_worker_memory_bytes{{{of}}}"] > 50e6
     assert found[f"catbreeds_queue_waiting{{{of}}}"] == 0
     ends = labelled(found, "catbreeds_token_expires_timestamp_seconds", "kind")
