@@ -208,12 +208,22 @@ def _files(photos: Sequence[Path]) -> Iterator[list[Path]]:
 
 
 def _print(url: str, found: dict[str, Any]) -> None:
-    sent, seconds = found["sent"], f"{found['seconds']:g} s"
-    print(f"{url}: {sent} photos in {seconds} from {found['began']}")
-    _print_table(
+    from serving.tables import print_table
+
+    print(f"{url}: {found['sent']} photos in {found['seconds']:g} s from {found['began']}")
+    for header, rows in _tables(found):
+        print()
+        print_table(header, rows)
+    if "429" in found["statuses"]:
+        print(f"\n{_RATE_NOTE}")
+
+
+def _tables(found: dict[str, Any]) -> Iterator[tuple[Sequence[str], list[Sequence[object]]]]:
+    """Headers with their rows."""
+    yield (
         ("", "photos", ""),
         [
-            ("offered", sent, f"{found['offered_per_s']:.1f} a second"),
+            ("offered", found["sent"], f"{found['offered_per_s']:.1f} a second"),
             ("answered", found["answered"], f"{found['answered_per_s']:.1f} a second, in time"),
             ("refused", found["refused"], "429, 503"),
             ("other", found["other"], "another status than 200"),
@@ -222,45 +232,19 @@ def _print(url: str, found: dict[str, Any]) -> None:
     )
     if found["answered"]:
         latencies = found["latency_ms"]
-        _print_table(("", *latencies), [("ms", *(f"{ms:.0f}" for ms in latencies.values()))])
+        yield ("", *latencies), [("ms", *(f"{ms:.0f}" for ms in latencies.values()))]
     for title, names in (("versions", ("model", "version")), ("failures", ("kind",))):
-        rows = [
-            (
-                " ".join(each[name] for name in names).strip() or "not told",
-                each["count"],
-                f"{each['first_s']:.1f} s",
-                f"{each['last_s']:.1f} s",
-            )
-            for each in found[title]
-        ]
-        if rows:
-            _print_table((title, "photos", "first", "last"), rows)
-    first = [
-        (
-            f"{each['at_s']:.1f} s",
-            each["kind"],
-            "" if each["kind"].endswith(each["reason"]) else each["reason"],
-        )
-        for each in found["first_failures"]
-    ]
-    if first:
-        _print_table(("at", "first failures", ""), first)
-    if "429" in found["statuses"]:
-        print(f"\n{_RATE_NOTE}")
+        if found[title]:
+            yield (title, "photos", "first", "last"), [_span(each, names) for each in found[title]]
+    if found["first_failures"]:
+        yield ("at", "first failures", ""), [_failure(each) for each in found["first_failures"]]
 
 
-def _print_table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
+def _span(each: dict[str, Any], names: Sequence[str]) -> Sequence[object]:
+    name = " ".join(each[name] for name in names).strip() or "not told"
+    return name, each["count"], f"{each['first_s']:.1f} s", f"{each['last_s']:.1f} s"
 
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in header:
-        table.add_column(name, no_wrap=True)
-    for row in rows:
-        # Without rich's markup, and without what a terminal would obey.
-        cells = ("".join(c if c.isprintable() else "\ufffd" for c in str(cell)) for cell in row)
-        table.add_row(*map(Text, cells))
-    print()
-    # As wide as it is: a terminal's width would cut off what somebody looks for with grep.
-    Console(width=200, highlight=False).print(table)
+
+def _failure(each: dict[str, Any]) -> Sequence[object]:
+    reason = "" if each["kind"].endswith(each["reason"]) else each["reason"]
+    return f"{each['at_s']:.1f} s", each["kind"], reason

@@ -98,8 +98,8 @@ def said(answer: Any) -> str:  # noqa: ANN401 - JSON
 
 
 def statuses(answer: Any) -> list[ModelStatus]:  # noqa: ANN401 - JSON
-    """The versions of a description, of which there is at least one."""
-    if not isinstance(answer, list) or not answer:
+    """The versions of a description: none of a model whose last one is just being removed."""
+    if not isinstance(answer, list):
         raise TypeError("not a list of versions")
     return [_status(each) for each in answer]
 

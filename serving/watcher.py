@@ -4,16 +4,11 @@ from __future__ import annotations
 
 import logging
 import time
+from dataclasses import replace
 from pathlib import Path
 
 from serving import state
-from serving.management import (
-    ManagementClient,
-    ManagementError,
-    ModelNotFound,
-    ModelStatus,
-    UnexpectedAnswer,
-)
+from serving.management import ManagementClient, ManagementError, ModelStatus
 from serving.processes import memory_bytes
 from serving.rollout.site import Site
 from serving.status import STATUS_FILE, Status, Workers, as_json
@@ -35,10 +30,11 @@ class Watcher:
     """
 
     def __init__(self, site: Site, management_url: str, gateway_folder: Path | None) -> None:
-        self._folder, self._gateway_folder = site.folder, gateway_folder
-        self._management = ManagementClient(
+        self._gateway_folder = gateway_folder
+        management = ManagementClient(
             management_url, lambda: state.read_token(site.folder, "management"), _PATIENCE_S
         )
+        self._site = replace(site, management=management)
         self._looked_at = -_EVERY_S
         self._pause_s = _SOON_S
         self._failed = False
@@ -60,23 +56,16 @@ class Watcher:
             self._failed = True
 
     def _status(self) -> Status:
-        names = sorted({model.name for model in self._management.models()})
+        names = sorted({model.name for model in self._site.management.models()})
         workers = {
-            name: {each.version: _workers(each) for each in self._versions(name)} for name in names
+            name: {each.version: _workers(each) for each in self._site.versions(name)}
+            for name in names
         }
-        return Status(time.time(), state.token_ends(self._folder), workers)
-
-    def _versions(self, name: str) -> list[ModelStatus]:
-        """None of a model that has just been removed: of it TorchServe tells an empty list, or
-        nothing."""
-        try:
-            return self._management.describe_all(name)
-        except (ModelNotFound, UnexpectedAnswer):
-            return []
+        return Status(time.time(), state.token_ends(self._site.folder), workers)
 
     def _write(self, status: Status) -> None:
         content = as_json(status)
-        state.write_private(self._folder / STATUS_FILE, content)
+        state.write_private(self._site.folder / STATUS_FILE, content)
         if self._gateway_folder is not None:
             state.write_for_gateway(self._gateway_folder, STATUS_FILE, content)
 

@@ -10,16 +10,16 @@ from contextlib import AbstractContextManager
 from dataclasses import asdict
 from datetime import datetime
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 from rich.console import Console
 from rich.status import Status
-from rich.table import Table
 
 from serving.audit import Call
 from serving.history import Event
 from serving.rollout.overview import VersionOverview
 from serving.rollout.report import Report, Step
+from serving.tables import print_table
 
 _UNITS = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
 
@@ -98,7 +98,7 @@ def print_models(as_json: bool, rows: Sequence[VersionOverview]) -> None:
         ("top-1", lambda row: "-" if row.top1 is None else f"{row.top1:.3f}"),
         ("deployed", lambda row: f"{_age(row.since)} ago" if row.since else "-"),
     )
-    _print_table([name for name, _ in columns], [[get(row) for _, get in columns] for row in rows])
+    print_table([name for name, _ in columns], [[get(row) for _, get in columns] for row in rows])
 
 
 def print_history(as_json: bool, events: Sequence[Event]) -> None:
@@ -123,16 +123,6 @@ def print_calls(as_json: bool, calls: Sequence[Call]) -> None:
         return
     for call in calls:
         print(f"{call.time}  {call.remote:<21}  {call.status}  {call.method:<6}  {call.path}")
-
-
-def _print_table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in header:
-        table.add_column(name, no_wrap=True)
-    for row in rows:
-        table.add_row(*row)
-    # As wide as it is: a terminal's width would cut off what somebody looks for with grep.
-    Console(width=200, highlight=False).print(table)
 
 
 def _state(row: VersionOverview) -> str:

@@ -110,10 +110,8 @@ class Site:
         """
         try:
             return self.management.describe_all(model)
-        except ManagementError as error:
-            if error.status == 404:
-                return []
-            raise
+        except ModelNotFound:
+            return []
 
     def default_version(self, model: str) -> str | None:
         """The version that answers where a request names none; None without the model."""

@@ -114,3 +114,5 @@ def test_one_version_is_one() -> None:
         with pytest.raises(UnexpectedAnswer):
             parsed(described, only_status)
     assert len(parsed(DESCRIBED * 2, statuses)) == 2
+    # As of a model whose last version is just being removed.
+    assert parsed([], statuses) == []
