@@ -6,11 +6,13 @@ import dataclasses
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, Self, get_args
+from typing import TYPE_CHECKING, Any, Literal, Self, get_args
 
 import numpy as np
-import torch
 from PIL import Image
+
+if TYPE_CHECKING:
+    import torch
 
 Interpolation = Literal["bilinear", "bicubic"]
 
@@ -112,6 +114,10 @@ class Preprocessing:
         Raises:
             ValueError: the image is not RGB.
         """
+        # Not above: a recipe is read with this module, and who only reads one, or looks at a data
+        # folder, should not wait for torch, nor need the 500 MB of memory that it takes.
+        import torch
+
         if image.mode != "RGB":
             raise ValueError(f"image: mode {image.mode} is not allowed; RGB is")
         values = np.asarray(self.resized(image), dtype=np.float32) / np.float32(255)

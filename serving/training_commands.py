@@ -24,7 +24,11 @@ def add_commands(app: typer.Typer) -> None:
         help="The recipes that models are trained by.", invoke_without_command=True
     )
     recipes.callback(epilog="Example: catbreeds recipes")(list_recipes)
-    recipes.command("show", epilog="Example: catbreeds recipes show cat-breeds-edge")(show_recipe)
+    recipes.command(
+        "show",
+        epilog="Example: catbreeds recipes show cat-breeds-edge\n\n"
+        "One of your own: catbreeds recipes show cat-breeds-edge --toml > birds.toml",
+    )(show_recipe)
     app.add_typer(recipes, name="recipes")
     data = typer.Typer(help="Look at a folder of photos before training on it.")
     data.callback(epilog="Example: catbreeds data check demo build/demo/data")(lambda: None)
@@ -91,12 +95,23 @@ def list_recipes(context: typer.Context, as_json: Json = False) -> None:
     _say(as_json, summaries, lines)
 
 
-def show_recipe(name: Recipe, as_json: Json = False) -> None:
+def show_recipe(
+    name: Recipe,
+    as_toml: Annotated[
+        bool, typer.Option("--toml", help="Print its file, to make a recipe of your own from it.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
     """Explain a recipe: what it trains, on what, and how."""
-    from training.recipe import load_recipe
+    from training.recipe import load_recipe, recipe_path
     from training.recipe_words import in_words
 
+    if as_toml and as_json:
+        raise typer.BadParameter("--toml and --json: only one of them at a time")
     recipe = load_recipe(name)
+    if as_toml:
+        print(recipe_path(name).read_text(encoding="utf-8"), end="")
+        return
     _say(as_json, recipe.model_dump(mode="json"), in_words(recipe))
 
 

@@ -37,6 +37,7 @@ from handlers.config import Limits
 from handlers.expected import Expected
 from handlers.images import decode_image
 from handlers.preprocessing import Preprocessing
+from training.spec.base import MODEL_NAME
 
 _LOCK = ".training.lock"
 _UNFINISHED = {
@@ -49,8 +50,6 @@ _UNFINISHED = {
     "tracking",
     "weights.safetensors",
 }
-# What torch-model-archiver takes; the name also becomes a file's name and a part of addresses.
-MODEL_NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]*$"
 
 _LIBRARIES = (
     "openvino",

@@ -67,6 +67,23 @@ def test_a_script_gets_all_of_it(catbreeds: Command, name: str) -> None:
     assert parse_recipe(json.loads(shown), name) == load_recipe(name)
 
 
+def test_its_file_makes_a_recipe_of_ones_own(catbreeds: Command, tmp_path: Path) -> None:
+    code, shown, _ = catbreeds("recipes", "show", "cat-breeds-edge", "--toml")
+    assert code == 0
+    own = tmp_path / "birds.toml"
+    own.write_text(
+        shown.replace('name = "cat-breeds"', 'name = "birds"').replace(
+            'layout = "cat-breeds"', 'layout = "folders"'
+        )
+    )
+    recipe = load_recipe(str(own))
+    assert (recipe.name, recipe.data.layout) == ("birds", "folders")
+    assert recipe.training == load_recipe("cat-breeds-edge").training
+    code, _, errors = catbreeds("recipes", "show", "demo", "--toml", "--json")
+    assert code == 2
+    assert "only one of them" in errors
+
+
 @pytest.mark.parametrize(
     ("name", "words"),
     [

@@ -1,5 +1,6 @@
-"""Five layouts of data folders. A file that a layout does not speak of is passed over.
+"""Layouts of data folders. A file that a layout does not speak of is passed over.
 
+    folders        <class>/<any name>.jpg, or another kind of photo: for photos of your own
     cat-breeds     data/cats.csv (columns id and breed) and images/<breed>/<id>_<n>.jpg
     pets           <Breed_Name>_<number>.jpg, in the folder or in its images/
     animals-10     raw-img/<Italian name>/*.jpg, .jpeg, .png
@@ -21,7 +22,13 @@ from typing import Literal
 
 from training.data.dataset import Dataset, DatasetError, Part, Photo
 
-LayoutName = Literal["cat-breeds", "pets", "animals-10", "dogs-vs-cats", "cats-and-dogs"]
+LayoutName = Literal["folders", "cat-breeds", "pets", "animals-10", "dogs-vs-cats", "cats-and-dogs"]
+
+# Of what `handlers.images` decodes.
+_PHOTO_SUFFIXES = (
+    *(".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp"),
+    *(".tif", ".tiff", ".avif", ".heic", ".heif"),
+)
 
 # The folders' names and what they are called here.
 _ANIMALS = {
@@ -59,6 +66,16 @@ def read_dataset(layout: LayoutName, folder: Path) -> Dataset:
         return _READERS[layout](folder)
     except OSError as error:
         raise DatasetError(f"{error.filename}: {error.strerror}") from error
+
+
+def _class_folders(folder: Path) -> Dataset:
+    """A photo's class is its folder's name; a folder without photos is no class."""
+    found = {name: _files(folder, name, _PHOTO_SUFFIXES) for name in _folders(folder, "")}
+    classes = tuple(name for name, files in found.items() if files)
+    photos = [
+        _lone_photo(name, file, label) for label, name in enumerate(classes) for file in found[name]
+    ]
+    return _dataset(folder, classes, photos, "<class>/<photo>.jpg")
 
 
 def _cat_breeds(folder: Path) -> Dataset:
@@ -196,6 +213,7 @@ def _files(folder: Path, below: str, suffixes: tuple[str, ...]) -> list[str]:
 
 
 _READERS: Mapping[str, Callable[[Path], Dataset]] = {
+    "folders": _class_folders,
     "cat-breeds": _cat_breeds,
     "pets": _pets,
     "animals-10": _animals_10,

@@ -7,6 +7,9 @@ from typing import Annotated
 from annotated_types import Ge, Gt, Lt
 from pydantic import BaseModel, ConfigDict
 
+# What torch-model-archiver takes; the name also becomes a file's name and a part of addresses.
+MODEL_NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]*$"
+
 Fraction = Annotated[float, Ge(0), Lt(1)]
 Share = Annotated[float, Gt(0), Lt(1)]
 Count = Annotated[int, Gt(0)]

@@ -10,9 +10,8 @@ from pydantic import Field, StringConstraints, model_validator
 from handlers.preprocessing import Preprocessing
 from training.data.layouts import LayoutName
 from training.models import ArchitectureName
-from training.run_folder import MODEL_NAME
 from training.spec.augmentation import AugmentationSpec, NoCrop, RandomCrop
-from training.spec.base import Count, Fraction, NotNegative, Seed, Share, Strict
+from training.spec.base import MODEL_NAME, Count, Fraction, NotNegative, Seed, Share, Strict
 from training.spec.phase import PhaseSpec
 from training.weights import WEIGHTS
 

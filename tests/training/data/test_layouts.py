@@ -43,6 +43,24 @@ def labelled(layout: LayoutName, folder: Path) -> dict[str, str]:
     return {photo.path: dataset.classes[photo.label] for photo in dataset.photos}
 
 
+class TestFolders:
+    def test_a_class_is_a_folder_that_holds_photos(self, tmp_path: Path) -> None:
+        names = ["owl/1.jpg", "owl/b.HEIC", "great tit/x.png", "great tit/y.webp", "Ärger/1.jpeg"]
+        folder = write(tmp_path / "set", *names)
+        write(folder, "notes/list.txt", "owl/notes.txt", "lone.jpg", ".git/1.jpg")
+        found = labelled("folders", folder)
+        assert found == {name: name.partition("/")[0] for name in names}
+        dataset = read_dataset("folders", folder)
+        assert dataset.classes == ("great tit", "owl", "Ärger")
+        assert all(photo.part is None for photo in dataset.photos)
+        assert len({photo.group for photo in dataset.photos}) == len(names)
+
+    def test_folders_one_deeper_are_refused_with_what_is_due(self, tmp_path: Path) -> None:
+        folder = write(tmp_path / "set", "train/owl/1.jpg", "test/owl/2.jpg")
+        with pytest.raises(DatasetError, match=r"set: holds no <class>/<photo>\.jpg"):
+            read_dataset("folders", folder)
+
+
 class TestCatBreeds:
     def test_an_id_that_is_the_prefix_of_another_is_another_animal(self, tmp_path: Path) -> None:
         folder = write_breeds(
@@ -192,7 +210,7 @@ class TestCatsAndDogs:
 
 
 def test_an_unknown_layout_is_refused_with_what_is_allowed(tmp_path: Path) -> None:
-    with pytest.raises(DatasetError, match=r"'birds' is not allowed; one of \['cat-breeds', 'pets"):
+    with pytest.raises(DatasetError, match=r"'birds' is not allowed; one of \['folders'"):
         read_dataset("birds", tmp_path)  # type: ignore[arg-type]
 
 
