@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from reprlib import repr as shorten
 from typing import TYPE_CHECKING, Any, Literal, Self, get_args
 
 import numpy as np
@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 Interpolation = Literal["bilinear", "bicubic"]
 
 _RESAMPLING = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
-_LARGEST_SIDE = 4096
+LARGEST_SIDE = 4096
+# Photos are on the scale 0..1, so that these leave room. Without them a std of 1e-320 would pass,
+# which is 0 in float32.
+_LARGEST_MEAN, _SMALLEST_STD, _LARGEST_STD = 1000.0, 1e-3, 1000.0
 # A photo is decoded at so many times the size that it is resized to, at least. The decoder's
 # reduction by k blurs as a box of k pixels does; beside the resizing's own triangle of s pixels
 # that is a part of k^2 / 2 s^2, with 5 too little to change an answer (docs/performance.md).
@@ -49,9 +52,9 @@ class Preprocessing:
     def __post_init__(self) -> None:
         if isinstance(self.resize, tuple):
             if len(self.resize) != 2 or not all(_is_side(side) for side in self.resize):
-                _refuse("resize", self.resize, f"(height, width), each 1 to {_LARGEST_SIDE}")
+                _refuse("resize", self.resize, f"(height, width), each 1 to {LARGEST_SIDE}")
         elif not _is_side(self.resize):
-            _refuse("resize", self.resize, f"1 to {_LARGEST_SIDE}, or (height, width)")
+            _refuse("resize", self.resize, f"1 to {LARGEST_SIDE}, or (height, width)")
         if self.crop is None and isinstance(self.resize, int):
             _refuse("crop", self.crop, "a side, as resize keeps the aspect ratio")
         shortest = self.resize if isinstance(self.resize, int) else min(self.resize)
@@ -59,10 +62,12 @@ class Preprocessing:
             _refuse("crop", self.crop, f"1 to {shortest} (the shorter side of resize), or none")
         if self.interpolation not in get_args(Interpolation):
             _refuse("interpolation", self.interpolation, f"one of {get_args(Interpolation)}")
-        if not _are_channels(self.mean):
-            _refuse("mean", self.mean, "three finite numbers")
-        if not _are_channels(self.std) or any(value <= 0 for value in self.std):
-            _refuse("std", self.std, "three positive finite numbers")
+        if not _are_channels(self.mean, -_LARGEST_MEAN, _LARGEST_MEAN):
+            _refuse(
+                "mean", self.mean, f"three numbers, each {-_LARGEST_MEAN:g} to {_LARGEST_MEAN:g}"
+            )
+        if not _are_channels(self.std, _SMALLEST_STD, _LARGEST_STD):
+            _refuse("std", self.std, f"three numbers, each {_SMALLEST_STD:g} to {_LARGEST_STD:g}")
 
     @classmethod
     def from_dict(cls, d: Mapping[str, Any]) -> Self:
@@ -154,19 +159,22 @@ class Preprocessing:
 
 
 def _is_side(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= _LARGEST_SIDE
+    return isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= LARGEST_SIDE
 
 
-def _are_channels(values: object) -> bool:
+def _are_channels(values: object, least: float, most: float) -> bool:
+    """Three numbers in that range; comparing takes whole numbers of any length, and no nan."""
     return (
         isinstance(values, tuple)
         and len(values) == 3
         and all(
-            isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+            isinstance(value, int | float)
+            and not isinstance(value, bool)
+            and least <= value <= most
             for value in values
         )
     )
 
 
 def _refuse(key: str, value: object, allowed: str) -> None:
-    raise ValueError(f"preprocessing: {key}: {value!r} is not allowed; {allowed} is")
+    raise ValueError(f"preprocessing: {key}: {shorten(value)} is not allowed; {allowed} is")

@@ -6,16 +6,22 @@ A recipe is a TOML file in `training/recipes/`; `training.spec` says what may st
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
-from training.recipe_problems import in_one_line
+from training.recipe_problems import as_key, in_one_line
 from training.spec import Recipe
 
 _FOLDER = Path(__file__).with_name("recipes")
+# Far more than any recipe needs, and far less than what checks it could not follow.
+_DEEPEST = 16
+# What TOML asks of everybody who reads it (https://toml.io/en/v1.0.0#integer).
+_LARGEST = 2**63 - 1
+# So many characters of what was typed are repeated in a message.
+_TOLD = 80
 
 
 class RecipeError(Exception):
@@ -55,7 +61,8 @@ def load_recipe(name: str, changes: Sequence[str] = ()) -> Recipe:
     """
     path = recipe_path(name)
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
+        # Some editors begin a file with a byte order mark, which "utf-8" would keep.
+        content = _parsed(path.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError) as error:
         raise RecipeError(f"{path}: {error}") from error
     for change in changes:
@@ -70,29 +77,91 @@ def parse_recipe(content: object, source: str) -> Recipe:
         RecipeError: it says what is wrong in `source`.
     """
     try:
+        _check_extent(content)
+    except ValueError as error:
+        raise RecipeError(f"{source}: {error}") from error
+    try:
         return Recipe.model_validate(content)
     except ValidationError as error:
         raise RecipeError(f"{source}: {in_one_line(error)}") from error
 
 
+def _check_extent(content: object) -> None:
+    """Refuse what cannot be told in a message, nor kept in JSON for others to read.
+
+    Raises:
+        ValueError: a whole number that is too large, text that is not Unicode, or lists within
+            lists within lists.
+    """
+    left: list[tuple[list[str], object]] = [([], content)]
+    while left:
+        path, value = left.pop()
+        if isinstance(value, int) and abs(value) > _LARGEST:
+            raise ValueError(
+                f"{'.'.join(path)}: too large; whole numbers up to {_LARGEST} are allowed"
+            )
+        if isinstance(value, str) and not value.isprintable():
+            try:
+                value.encode()
+            except UnicodeEncodeError:
+                # Bytes of a command line that are not UTF-8.
+                raise ValueError(f"{'.'.join(path)} = {value!r}: must be Unicode text") from None
+        if len(path) > _DEEPEST:
+            raise ValueError(f"{'.'.join(path[:3])}: lists and tables are nested too deeply")
+        parts: Iterable[tuple[object, object]] = ()
+        if isinstance(value, Mapping):
+            parts = value.items()
+        elif isinstance(value, list | tuple):
+            parts = enumerate(value)
+        left += [([*path, as_key(str(key))], part) for key, part in parts]
+
+
 def _change(content: dict[str, Any], change: str) -> None:
-    keys, equals, value = change.partition("=")
+    told = change if change.isprintable() else repr(change)
+    told = f"--set {told if len(told) <= _TOLD else f'{told[:_TOLD]}...'}"
+    keys, equals, text = change.partition("=")
     if not (equals and all(keys.strip().split("."))):
-        raise RecipeError(f"--set {change}: must be KEY=VALUE, such as training.batch_size=64")
+        raise RecipeError(f"{told}: must be KEY=VALUE, such as training.batch_size=64")
     *path, last = keys.strip().split(".")
+    try:
+        value = _value(text.strip())
+    except ValueError as error:
+        raise RecipeError(f"{told}: {error}") from error
     place: Any = content
     try:
         for key in path:
-            place = place[int(key)] if isinstance(place, list) else place.setdefault(key, {})
-        index = int(last) if isinstance(place, list) else last
-        place[index] = _value(value.strip())
+            place = place[_index(key)] if isinstance(place, list) else place.setdefault(key, {})
+        place[_index(last) if isinstance(place, list) else last] = value
     except (ValueError, IndexError, TypeError, AttributeError) as error:
-        raise RecipeError(f"--set {change}: {keys} leads nowhere in the recipe") from error
+        raise RecipeError(f"{told}: leads nowhere in the recipe") from error
+
+
+def _index(key: str) -> int:
+    # `int` also takes -1, 1_0 and figures of other scripts.
+    if not (key.isascii() and key.isdigit()):
+        raise ValueError(f"{key!r} is no place in a list")
+    return int(key)
 
 
 def _value(text: str) -> Any:  # noqa: ANN401  (whatever TOML holds)
     try:
-        return tomllib.loads(f"value = {text}")["value"]
+        parsed = _parsed(f"value = {text}")
     except tomllib.TOMLDecodeError:
         # A word without quotes is what people type.
         return text
+    if len(parsed) > 1:
+        raise ValueError("more than one value; one is allowed")
+    return parsed["value"]
+
+
+def _parsed(text: str) -> dict[str, Any]:
+    """TOML, with ValueErrors that tell what is wrong."""
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError:
+        raise
+    except RecursionError:
+        raise ValueError("lists or tables are nested too deeply") from None
+    except ValueError:
+        # Python's advice about its limit of digits helps nobody here.
+        raise ValueError(f"too many digits; whole numbers up to {_LARGEST} are allowed") from None

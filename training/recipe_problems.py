@@ -85,13 +85,18 @@ def _follow(places: Sequence[str | int]) -> tuple[list[str], Sequence[type[Stric
         if chosen:
             tables = chosen
         elif isinstance(place, int) or tables:
-            path.append(str(place))
+            path.append(as_key(str(place)))
         if isinstance(place, str) and not chosen:
             fields = [table.model_fields[place] for table in tables if place in table.model_fields]
             if not fields and tables:
                 return path, tables
             tables = [table for field in fields for table in _tables(field.annotation)]
     return path, tables
+
+
+def as_key(text: str) -> str:
+    """As TOML has it: what is no plain word stands in quotes."""
+    return text if re.fullmatch(r"[\w-]{1,60}", text) else shorten(text)
 
 
 def _tables(annotation: Any) -> list[type[Strict]]:  # noqa: ANN401  (any type there is)

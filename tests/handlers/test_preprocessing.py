@@ -90,8 +90,14 @@ def test_survives_json() -> None:
         ({"interpolation": "nearest"}, ["interpolation", "'nearest'", "bilinear", "bicubic"]),
         ({"mean": [0.5, 0.5]}, ["mean", "three"]),
         ({"mean": 0.5}, ["mean", "three"]),
-        ({"std": [1, 1, 0]}, ["std", "positive"]),
-        ({"std": [1, 1, float("nan")]}, ["std"]),
+        ({"mean": [0.5, 0.5, 10**400]}, ["mean", "-1000 to 1000"]),
+        ({"mean": [0.5, 0.5, float("-inf")]}, ["mean", "-inf"]),
+        ({"std": [1, 1, 0]}, ["std", "0.001 to 1000"]),
+        # 0 in float32, which photos are computed in.
+        ({"std": [1e-320, 1, 1]}, ["std", "1e-320", "0.001 to 1000"]),
+        ({"std": [1, 1, -1]}, ["std", "-1"]),
+        ({"std": [1, 1, float("nan")]}, ["std", "nan"]),
+        ({"std": [1, 1, True]}, ["std", "True"]),
         ({"size": 3}, ["'size'", "allowed keys", "resize"]),
     ],
 )
@@ -102,6 +108,7 @@ def test_a_wrong_value_is_named_with_what_is_allowed(
         Preprocessing.from_dict(BIT.to_dict() | change)
     for word in words:
         assert word in str(caught.value)
+    assert len(str(caught.value)) < 200
 
 
 @pytest.mark.parametrize("key", list(BIT.to_dict()))

@@ -10,7 +10,7 @@ from tests.training.small_sets import write_small_set
 from training.archive import archive
 from training.recipe import load_recipe
 from training.run_folder import Run
-from training.spec import HyperRule, PhaseSpec
+from training.spec import HyperRule, PhaseSpec, Steps
 from training.train import train
 
 # Of each class: to learn from, to decide by, to judge by. Cats have two photos each, so that there
@@ -62,8 +62,8 @@ def train_shortly(recipe: str, folder: Path) -> Run:
 
 
 def _shorter(phase: PhaseSpec) -> list[str]:
-    if isinstance(phase.schedule, HyperRule):
-        # It says itself how long, 500 steps at least.
+    if isinstance(phase.schedule, HyperRule | Steps):
+        # These say themselves how long, 500 steps at least.
         return ["steps=2", 'schedule={ kind = "steps", warmup = 1, drops = [1] }']
     return ["epochs=1"] if phase.epochs else ["steps=2"]
 

@@ -43,8 +43,28 @@ REFUSED = [
     (
         "animals-10",
         "preprocessing.crop=16",
-        "16 x 16 pixels .*, which vgg cannot take: .*too small",
+        "^preprocessing makes photos of 16 x 16 pixels .*, which vgg cannot take: .*too small",
     ),
+    # The size to train at, where it is another one.
+    (
+        "animals-10",
+        "augmentation.crop.size=[16, 224]",
+        r"^augmentation\.crop\.size makes photos of 16 x 224 pixels .*, which vgg cannot take: ",
+    ),
+    (
+        "dogs-vs-cats",
+        "augmentation.crop={ kind = 'random-resized', area = 0.5, size = [96, 120] }",
+        r"^augmentation\.crop\.size = \[96, 120\]: must be \[150, 150\], the only size that in",
+    ),
+    (
+        "cats-and-dogs",
+        "augmentation.crop={ kind = 'random-resized', area = 0.5, size = [192, 224] }",
+        r"^augmentation\.crop\.size = \[192, 224\]: must be \[224, 224\], the only size that cnn",
+    ),
+    ("demo", "architecture.options.width=true", r"options\.width = True: .*true and false are not"),
+    ("cat-breeds-edge", "architecture.options.dropout=false", r"options\.dropout = False: .*not"),
+    # torch adds lines of its own to this one.
+    ("demo", "architecture.options.width=1e300", r"^architecture\.options: [^\n]*$"),
 ]
 
 
@@ -54,6 +74,23 @@ REFUSED = [
 def test_what_the_network_cannot_do_is_refused_by_name(recipe: str, change: str, says: str) -> None:
     with pytest.raises(RecipeError, match=says):
         check_network(load_recipe(recipe, (change,)))
+
+
+@pytest.mark.parametrize(
+    ("recipe", "change"),
+    [
+        ("cat-breeds-edge", "augmentation.crop.size=[96, 128]"),
+        ("dogs-vs-cats", "augmentation.crop={ kind = 'random-resized', area = 0.5 }"),
+        (
+            "dogs-vs-cats",
+            "augmentation.crop={ kind = 'random-resized', area = 0.5, size = [150, 150] }",
+        ),
+    ],
+)
+def test_another_size_to_train_at_is_taken_where_the_network_takes_it(
+    recipe: str, change: str
+) -> None:
+    check_network(load_recipe(recipe, (change,)))
 
 
 def test_it_is_refused_before_any_photo_is_read(tmp_path: Path) -> None:

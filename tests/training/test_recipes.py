@@ -77,10 +77,8 @@ def test_the_card_tells_how_it_was_trained(
     (described,) = served.manage("GET", path, {"customized": "true"}).json()
     card = described["customizedMetadata"]
     assert (card["name"], card["version"]) == (recipe.name, model.version)
-    assert card["architecture"] == {
-        "file": recipe.architecture.file,
-        "options": recipe.architecture.options,
-    }
+    network = recipe.architecture.model_dump(mode="json", include={"file", "options"})
+    assert card["architecture"] == network
     data = card["data"]
     assert data["split_hash"] == model.run.data["split_hash"]
     assert (data["layout"], data["weights"]) == (recipe.data.layout, "none")
@@ -100,7 +98,7 @@ def test_an_explanation_is_a_grid_and_a_heat_map_of_the_inputs_size(
     assert response.status_code == 200, response.text
     answer = response.json()
     assert (answer["model"], answer["version"]) == (model.run.name, model.version)
-    height, width = load_recipe(name).build_preprocessing().size
+    height, width = load_recipe(name).preprocessing.size
     assert rgb(base64.b64decode(answer["heatmap"])).size == (width, height)
     assert answer["input_size"] == [height, width]
     grid, first, step = answer["grid"], answer["cells"]["first"], answer["cells"]["step"]

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from annotated_types import Ge, Gt, Le, Lt
 from pydantic import Field
 
-from training.spec.base import Count, Fraction, NotNegative, Strict
+from training.spec.base import Fraction, NotNegative, Side, Strict
 
 
 class NoCrop(Strict):
@@ -20,7 +20,7 @@ class RandomCrop(Strict):
     """Resize both sides, then a window of the input's size anywhere, as BiT-HyperRule does it."""
 
     kind: Literal["random"]
-    resize: tuple[Count, Count] = Field(strict=False)
+    resize: tuple[Side, Side] = Field(strict=False)
 
 
 class RandomResizedCrop(Strict):
@@ -37,7 +37,7 @@ class RandomResizedCrop(Strict):
     kind: Literal["random-resized"]
     area: Annotated[float, Gt(0), Le(1)]
     ratio: Annotated[float, Ge(1)] = 4 / 3
-    size: tuple[Count, Count] | None = Field(default=None, strict=False)
+    size: tuple[Side, Side] | None = Field(default=None, strict=False)
 
 
 class AugmentationSpec(Strict):
@@ -45,7 +45,8 @@ class AugmentationSpec(Strict):
 
     Attributes:
         crop: what part of the photo.
-        shift: the largest random shift in pixels of the input, edges repeated.
+        shift: the largest random shift in pixels of the input, edges repeated; at most the input's
+            shorter side.
         rotation: degrees, either way.
         shear: degrees, either way.
         zoom: share by which a photo is enlarged or reduced at most.
@@ -69,3 +70,8 @@ class AugmentationSpec(Strict):
     colour: Fraction = 0.0
     trivial_augment: bool = False
     mixup: NotNegative | Literal["hyperrule"] = 0.0
+
+    def size(self, evaluated: tuple[int, int]) -> tuple[int, int]:
+        """(height, width) to train at, where `evaluated` is that of evaluation."""
+        own = self.crop.size if isinstance(self.crop, RandomResizedCrop) else None
+        return own or evaluated

@@ -62,7 +62,7 @@ class Cosine(Strict):
 
 
 class Steps(Strict):
-    """Linear warm-up for so many steps, then divided by ten at each of `drops`."""
+    """Linear warm-up for so many steps, then divided by ten after each of `drops`."""
 
     kind: Literal["steps"]
     warmup: Annotated[int, Ge(0)]
@@ -71,7 +71,11 @@ class Steps(Strict):
     @model_validator(mode="after")
     def _in_order(self) -> Self:
         if list(self.drops) != sorted(set(self.drops)):
-            raise ValueError(f"drops {list(self.drops)}: must rise")
+            raise ValueError(f"drops = {list(self.drops)}: must rise")
+        if self.drops and self.warmup > self.drops[0]:
+            raise ValueError(
+                f"warmup = {self.warmup}: at most the first of drops, {self.drops[0]}, is allowed"
+            )
         return self
 
 
@@ -90,8 +94,8 @@ class PhaseSpec(Strict):
         cached_views: for "head": the backbone runs once over so many views of each photo (the
             first as evaluation sees it, the others augmented) and the head learns from what came
             out, in seconds; 0: it runs anew for every photo of every epoch.
-        backbone_factor: the backbone's learning rate is the head's times this.
-        freeze_norm: keep the running statistics of batch normalisation as they are.
+        backbone_factor: for "all": the backbone's learning rate is the head's times this.
+        freeze_norm: for "all": keep the running statistics of batch normalisation as they are.
     """
 
     train: Literal["head", "all"]
@@ -114,6 +118,29 @@ class PhaseSpec(Strict):
                 raise ValueError("the schedule hyperrule says how long; epochs and steps must go")
         elif given != 1:
             raise ValueError("one of epochs and steps is needed, and only one")
+        return self
+
+    @model_validator(mode="after")
+    def _asks_for_nothing_in_vain(self) -> Self:
         if self.cached_views and self.train != "head":
             raise ValueError("cached_views is for train = 'head' only")
+        # The backbone learns nothing then, and its norms stand still in any case.
+        if self.train == "head" and self.backbone_factor != 1:
+            raise ValueError("backbone_factor is for train = 'all' only")
+        if self.train == "head" and self.freeze_norm:
+            raise ValueError("freeze_norm is for train = 'all' only")
+        schedule = self.schedule
+        if isinstance(schedule, Cosine) and schedule.floor > self.learning_rate:
+            raise ValueError(
+                f"schedule.floor = {schedule.floor}: at most the learning_rate, "
+                f"{self.learning_rate}, is allowed"
+            )
+        if isinstance(schedule, Steps) and self.steps is not None:
+            places = {"warmup": schedule.warmup, "drops": max(schedule.drops, default=0)}
+            for key, last in places.items():
+                if last >= self.steps:
+                    raise ValueError(
+                        f"schedule.{key}: {last} is too late for steps = {self.steps}; "
+                        f"at most {self.steps - 1} is allowed"
+                    )
         return self

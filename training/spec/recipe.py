@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from reprlib import repr as shorten
 from typing import Annotated, Any, Literal, Self
 
 from annotated_types import Ge, MinLen
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import Field, PlainSerializer, PlainValidator, StringConstraints, model_validator
+from pydantic_core import PydanticCustomError
 
 from handlers.preprocessing import Preprocessing
 from training.data.layouts import LayoutName
 from training.models import ArchitectureName
 from training.spec.augmentation import AugmentationSpec, NoCrop, RandomCrop
-from training.spec.base import MODEL_NAME, Count, Fraction, NotNegative, Seed, Share, Strict
+from training.spec.base import (
+    MODEL_NAME,
+    Count,
+    Fraction,
+    NotNegative,
+    Seed,
+    Share,
+    Strict,
+    Table,
+    frozen,
+)
 from training.spec.phase import PhaseSpec
 from training.weights import WEIGHTS
 
@@ -22,12 +35,12 @@ class ArchitectureSpec(Strict):
     """A module of `training.models`, the arguments of its `build`, and where weights come from.
 
     Attributes:
-        weights: a file of `training.weights` that everything but the head is loaded from;
-            "none": random, as `build` leaves them.
+        weights: a file of `training.weights` for this architecture, that everything but the head
+            is loaded from; "none": random, as `build` leaves them.
     """
 
     file: ArchitectureName
-    options: dict[str, Any] = Field(default_factory=dict)
+    options: Table = Field(default_factory=lambda: frozen({}))
     weights: str = "none"
 
 
@@ -107,6 +120,23 @@ class CardSpec(Strict):
     licence_notes: tuple[str, ...] = Field(strict=False)
 
 
+def _preprocessing(value: object) -> Preprocessing:
+    if isinstance(value, Preprocessing):
+        return value
+    if not isinstance(value, Mapping):
+        raise PydanticCustomError("dict_type", "Input should be a table of keys")
+    try:
+        # TOML has no null: a recipe without the key does not crop.
+        return Preprocessing.from_dict({"crop": None, **value})
+    except ValueError as error:
+        # The key, which is said before it, says that as well.
+        raise ValueError(str(error).removeprefix("preprocessing: ")) from error
+
+
+def _preprocessing_table(value: Preprocessing) -> dict[str, Any]:
+    return {key: each for key, each in value.to_dict().items() if each is not None}
+
+
 class Recipe(Strict):
     """See the comments in `training/recipes/*.toml`.
 
@@ -118,35 +148,53 @@ class Recipe(Strict):
     name: Annotated[str, StringConstraints(pattern=MODEL_NAME)]
     summary: str
     architecture: ArchitectureSpec
-    preprocessing: dict[str, Any]
+    preprocessing: Annotated[
+        Preprocessing, PlainValidator(_preprocessing), PlainSerializer(_preprocessing_table)
+    ]
     data: DataSpec
     augmentation: AugmentationSpec
     training: TrainingSpec
     card: CardSpec
 
     @model_validator(mode="after")
-    def _fits_together(self) -> Self:
+    def _can_be_served(self) -> Self:
         if self.name.startswith("token"):
             # TorchServe takes every path with "/token" in it for one of a token.
             raise ValueError(f"name {self.name!r}: must not begin with token")
-        if self.architecture.weights not in ("none", *WEIGHTS):
+        return self
+
+    @model_validator(mode="after")
+    def _begins_with_weights_that_fit(self) -> Self:
+        network, weights = self.architecture.file, self.architecture.weights
+        fitting = [name for name, each in WEIGHTS.items() if each.architecture == network]
+        if weights not in ("none", *fitting):
             raise ValueError(
-                f"architecture.weights = {self.architecture.weights!r}: must be none or one of "
-                + ", ".join(WEIGHTS)
-            )
-        self.build_preprocessing()
-        if self.training.cache_photos and not isinstance(self.augmentation.crop, NoCrop):
-            raise ValueError("training.cache_photos needs augmentation.crop of the kind none")
-        crop = self.augmentation.crop
-        height, width = self.build_preprocessing().size
-        if isinstance(crop, RandomCrop) and (crop.resize[0] < height or crop.resize[1] < width):
-            raise ValueError(
-                f"augmentation.crop.resize = {list(crop.resize)}: at least the input's "
-                f"[{height}, {width}] is allowed"
+                f"architecture.weights = {shorten(weights)}: "
+                f"must be {' or '.join(('none', *fitting))}, as the network is {network}"
             )
         return self
 
-    def build_preprocessing(self) -> Preprocessing:
-        """Photo -> input tensor, as evaluation and the worker do it."""
-        # TOML has no null: a recipe without the key does not crop.
-        return Preprocessing.from_dict({"crop": None, **self.preprocessing})
+    @model_validator(mode="after")
+    def _augments_within_reason(self) -> Self:
+        spec, size = self.augmentation, self.preprocessing.size
+        if self.training.cache_photos and not isinstance(spec.crop, NoCrop):
+            raise ValueError("training.cache_photos needs augmentation.crop of the kind none")
+        if spec.mixup and self.training.micro_batch == 1:
+            raise ValueError(
+                f"augmentation.mixup = {spec.mixup!r}: must be 0.0 with a micro_batch of 1, as "
+                "photos are blended with others of their micro-batch"
+            )
+        if isinstance(spec.crop, RandomCrop):
+            height, width = size
+            if spec.crop.resize[0] < height or spec.crop.resize[1] < width:
+                raise ValueError(
+                    f"augmentation.crop.resize = {list(spec.crop.resize)}: at least the input's "
+                    f"[{height}, {width}] is allowed"
+                )
+        shortest = min(spec.size(size))
+        if spec.shift > shortest:
+            raise ValueError(
+                f"augmentation.shift = {spec.shift}: at most {shortest}, the shorter side of what "
+                "is trained on, is allowed"
+            )
+        return self

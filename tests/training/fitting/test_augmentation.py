@@ -58,6 +58,38 @@ def test_a_shift_repeats_the_edge() -> None:
     assert np.array_equal(np.asarray(shifted), np.asarray(image))
 
 
+def dark_views(chosen: AugmentationSpec) -> int:
+    """Of 200 views of a white photo, how many show some of the black that turning brings in."""
+    white = Image.new("RGB", (180, 120), "white")
+    augmentation = Augmentation(chosen, PREPROCESSING)
+    return sum(np.asarray(augmentation(white, seed)).min() < 128 for seed in range(200))
+
+
+@pytest.mark.parametrize(
+    "crop",
+    [{"kind": "random-resized", "area": 0.08}, {"kind": "random", "resize": [160, 240]}],
+)
+def test_a_photo_is_turned_before_a_window_of_it_is_chosen(crop: dict[str, Any]) -> None:
+    # A window that had been turned itself would have black corners in nearly every view.
+    assert 20 < dark_views(spec(crop, rotation=25.0)) < 140
+    assert dark_views(spec(crop)) == 0
+
+
+def test_a_photo_that_is_seen_whole_is_turned_whole() -> None:
+    assert dark_views(spec(rotation=25.0)) > 180
+
+
+def test_a_photo_is_seen_whole_before_it_is_turned() -> None:
+    """Its centre crop alone is turned: what lay beside it does not come in at the corners."""
+    squares = Preprocessing(40, 40, "bilinear", (0.5,) * 3, (0.5,) * 3)
+    photo = Image.new("RGB", (120, 40), "red")
+    photo.paste((255, 255, 255), (40, 0, 80, 40))
+    for seed in range(20):
+        view = np.asarray(Augmentation(spec(rotation=45.0), squares)(photo, seed)).astype(int)
+        # White or black, and grey between them; red has more of its own than of green.
+        assert (view[..., 0] - view[..., 1]).max() < 100
+
+
 def test_a_flip_mirrors_about_half_of_the_photos() -> None:
     flips = Augmentation(spec(flip=True), PREPROCESSING)
     plain = PREPROCESSING.resized(photo())

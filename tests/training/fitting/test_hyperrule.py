@@ -21,18 +21,5 @@ def test_the_paper_s_table_of_steps(photos: int, steps: list[int]) -> None:
     assert hyperrule.steps(photos) == steps
 
 
-@pytest.mark.parametrize(
-    ("size", "resolution"),
-    [
-        ((32, 32), (160, 128)),
-        ((95, 96), (160, 128)),
-        ((96, 96), (512, 480)),
-        ((300, 50), (512, 480)),
-    ],
-)
-def test_the_paper_s_table_of_sizes(size: tuple[int, int], resolution: tuple[int, int]) -> None:
-    assert hyperrule.resolution(*size) == resolution
-
-
 def test_mixup_begins_at_20_000_photos() -> None:
     assert (hyperrule.mixup(19_999), hyperrule.mixup(20_000)) == (0.0, 0.1)
