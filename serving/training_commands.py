@@ -109,8 +109,13 @@ def show_recipe(
     if as_toml and as_json:
         raise typer.BadParameter("--toml and --json: only one of them at a time")
     recipe = load_recipe(name)
+    if name.endswith(".toml"):
+        # It loads torch, which takes seconds; those that come with the project are tested.
+        from training.check_network import check_network
+
+        check_network(recipe)
     if as_toml:
-        print(recipe_path(name).read_text(encoding="utf-8"), end="")
+        print(recipe_path(name).read_text(encoding="utf-8-sig"), end="")
         return
     _say(as_json, recipe.model_dump(mode="json"), in_words(recipe))
 
@@ -123,22 +128,28 @@ def check(
 ) -> None:
     """Count classes, find what does not decode, and what a careless split would leak.
 
-    Exit code 1: the folder does not hold the recipe's layout. What is found in it changes no code.
+    Exit code 1: the folder does not hold the recipe's layout, or the picture cannot be drawn. What
+    is found in the folder changes no code.
     """
     from training.data.check import check_data, print_table
+    from training.data.dataset import check_outside
     from training.recipe import load_recipe
 
     spec = load_recipe(recipe).data
-    report = check_data(spec.layout, folder, spec.validation, spec.test, spec.seed)
     if picture is not None:
-        from training.data.check_picture import draw
-
-        draw(report, picture)
-        print(f"{picture}: drawn", file=sys.stderr)
+        check_outside(picture, folder)
+    report = check_data(spec.layout, folder, spec.validation, spec.test, spec.seed)
     if as_json:
         print(json.dumps(asdict(report), indent=2))
     else:
         print_table(report)
+    if picture is not None:
+        from training.data.check_picture import draw
+
+        # What took minutes to find is there already, should this fail.
+        sys.stdout.flush()
+        draw(report, picture)
+        print(f"{picture}: drawn", file=sys.stderr)
 
 
 def train(
@@ -166,7 +177,7 @@ def train(
     Ctrl-C saves and stops, with exit code 130. On several GPUs:
     torchrun --nproc-per-node 4 --no-python catbreeds train ...
     """
-    from training.fitting.steps import Interrupted
+    from training.fitting.stage import Interrupted
     from training.train import train as train_run
 
     try:

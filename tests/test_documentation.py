@@ -228,7 +228,7 @@ def test_every_recipe_is_documented() -> None:
     assert sorted(row[0] for row in documented) == recipe_names()
     for name, _classes, _network, size, begins in documented:
         recipe = load_recipe(name)
-        assert size == f"{recipe.build_preprocessing().size[0]} px"
+        assert size == f"{recipe.preprocessing.size[0]} px"
         weights = recipe.architecture.weights
         expected = {"none": "random weights", "BiT-M-R50x1.npz": weights}
         assert begins == expected.get(weights, "torchvision's, ImageNet")
@@ -335,7 +335,9 @@ def test_commands_exist(page: Path) -> None:
     targets = set(re.findall(r"^([a-z-]+):", _text("Makefile"), re.MULTILINE))
     lines = [line.strip() for block in _shell_blocks(text) for line in block.splitlines()]
     for line in lines:
-        words = shlex.split(line, comments=True) if line.startswith("catbreeds ") else ["", "-"]
+        command_line, _, _redirected = line.partition(" > ")
+        is_ours = line.startswith("catbreeds ")
+        words = shlex.split(command_line, comments=True) if is_ours else ["", "-"]
         if not words[1].startswith("-"):
             # Refuses unknown options and missing or surplus arguments; runs nothing.
             command, rest = _command(words[1:])

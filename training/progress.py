@@ -14,6 +14,7 @@ from rich.progress import (
     TimeRemainingColumn,
     TransferSpeedColumn,
 )
+from rich.table import Column
 from rich.text import Text
 
 
@@ -24,6 +25,10 @@ class _Rate(ProgressColumn):
 
 
 class _Note(ProgressColumn):
+    def __init__(self) -> None:
+        # What does not fit is cut off: a bar of several lines leaves some of them behind.
+        super().__init__(Column(no_wrap=True, overflow="ellipsis"))
+
     def render(self, task: Task) -> Text:
         return Text(task.fields.get("note", ""))
 

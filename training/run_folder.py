@@ -80,9 +80,12 @@ class Run:
             https://arxiv.org/abs/1706.04599).
         unsure_score: "probability", "max-logit" or "energy", see `handlers.predictions.sureness`.
         unsure_threshold: an answer whose score lies below it is marked unsure.
-        data: where the photos came from, the hash of the split, how many there were.
+        data: where the photos came from, the hash of the split, how many there were; "remarks",
+            where there are any, for readers of the figures.
         metrics: figures on the held-out photos, the majority baseline beside them.
         expected: the answers to those photos; None where nothing was measured, or before that was.
+        sure_precision: what the threshold was chosen for: at least this share, in 0..1, of the
+            validation answers at or above it is right. None where that is not stated.
     """
 
     name: str
@@ -99,6 +102,7 @@ class Run:
     limitations: Sequence[str]
     licence_notes: Sequence[str]
     expected: Expected | None = None
+    sure_precision: float | None = None
     git_sha: str = dataclasses.field(default_factory=lambda: git_sha())
     libraries: Mapping[str, str] = dataclasses.field(default_factory=lambda: library_versions())
 
@@ -136,8 +140,10 @@ def alone(folder: Path) -> Iterator[None]:
     lock = folder / _LOCK
     with lock.open("w") as file:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+            # Of the process, unlike flock's, which forked loaders would share, and hold for some
+            # seconds after the process that trains was killed.
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except (BlockingIOError, PermissionError):
             raise RunError(f"{folder}: another training is at work there") from None
         try:
             yield

@@ -13,8 +13,9 @@ and after Ctrl-C or a crash: the same with --resume.
 
 from __future__ import annotations
 
-import json
+import errno
 import shutil
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -23,23 +24,25 @@ from accelerate import Accelerator
 from accelerate.utils import broadcast
 from torch import Tensor, nn
 
+from training.data.dataset import check_outside
 from training.drawn_cats import golden_photos
 from training.evaluation.calibration import fit_temperature, unsure_threshold
 from training.evaluation.expected import expected_answers
+from training.evaluation.metrics import right_answers
+from training.fitting import begun
 from training.fitting.checkpoint import CheckpointError, Checkpoints
 from training.fitting.fit import Fit, photos_in_all
 from training.fitting.journal import Journal
 from training.fitting.photos import Photos, normaliser
 from training.fitting.signals import Signals
 from training.fitting.source import PhotoSource
-from training.fitting.steps import Surroundings
-from training.fitting.tracking import flattened, make_accelerator, start_tracking
+from training.fitting.stage import Interrupted, Surroundings, TrainingError
+from training.fitting.tracking import end_tracking, make_accelerator, start_tracking
 from training.fitting.validation import figures, logits_of
 from training.memory import keep_memory
 from training.prepare import Prepared, prepare
 from training.recipe import load_recipe
 from training.run_folder import Run, alone, check_no_run, write_run
-from training.spec import Recipe
 
 
 def train(
@@ -68,9 +71,23 @@ def train(
         TrainingError, Interrupted: see there; `resume` goes on.
     """
     keep_memory()
+    check_outside(out, data)
+    if (out / "run.json").exists():
+        # What was left where a run was killed just after its last file was written.
+        _tidy(out)
     check_no_run(out)
-    with alone(out):
-        return _train(recipe_name, data, out, changes, weights, resume, tracker)
+    with alone(out), Signals() as signals:
+        try:
+            return _train(recipe_name, data, out, changes, weights, resume, tracker, signals)
+        except KeyboardInterrupt:
+            raise Interrupted("stopped; what was saved before is kept") from None
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+                raise
+            raise TrainingError(
+                f"{error.filename or out}: {error.strerror}; what was saved before is kept: make "
+                "room, then go on with --resume"
+            ) from error
 
 
 def _train(
@@ -81,6 +98,7 @@ def _train(
     weights: str | None,
     resume: bool,
     tracker: str,
+    signals: Signals,
 ) -> Run:
     recipe = load_recipe(recipe_name, changes)
     checkpoints = Checkpoints(out)
@@ -92,27 +110,33 @@ def _train(
     # The first process of each machine downloads and scans, the others find it in the caches.
     with accelerator.local_main_process_first():
         prepared = prepare(recipe, data, weights)
+    training, validation = prepared.training_photos(), prepared.validation_photos()
+    table = begun.resolved(prepared, training.labels)
     checkpoint = None
     if checkpoints:
-        _check_recipe(out, recipe)
+        begun.check(out, prepared, table)
         checkpoint = checkpoints.load(prepared.identity)
+    elif resume and accelerator.is_main_process:
+        print(f"{out}: no checkpoint is there, training begins anew", file=sys.stderr)
     model = prepared.build()
     scratch = _scratch(out, prepared, accelerator)
     if accelerator.is_main_process:
-        (out / "recipe.json").write_text(recipe.model_dump_json(indent=2) + "\n")
-    training, validation = prepared.training_photos(), prepared.validation_photos()
-    if recipe.training.cache_photos:
-        training.cache(scratch / f"training-{accelerator.process_index}.u8")
-        validation.cache(scratch / f"validation-{accelerator.process_index}.u8")
+        begun.note(out, prepared, table)
 
-    start_tracking(accelerator, recipe, prepared.data)
+    done = checkpoint.position.total if checkpoint else 0
+    start_tracking(accelerator, tracker, out, recipe.name, table, prepared.data, done)
     photos = photos_in_all(recipe.training, training.labels)
-    with Journal(out / "metrics.jsonl", accelerator, photos) as journal, Signals() as signals:
-        Fit(
+    with Journal(out / "metrics.jsonl", accelerator, photos) as journal:
+        if recipe.training.cache_photos:
+            training.cache(scratch / f"training-{accelerator.process_index}.u8", journal.progress)
+            validation.cache(
+                scratch / f"validation-{accelerator.process_index}.u8", journal.progress
+            )
+        fit = Fit(
             architecture=prepared.architecture,
             model=model,
             classes=len(prepared.dataset.classes),
-            preprocessing=recipe.build_preprocessing(),
+            preprocessing=recipe.preprocessing,
             augmentation=recipe.augmentation,
             training=training,
             validation=validation,
@@ -120,35 +144,26 @@ def _train(
                 recipe.training, accelerator, checkpoints, prepared.identity, journal, signals
             ),
             folder=scratch,
-        ).run(checkpoint)
+        )
+        with signals.noted():
+            fit.run(checkpoint)
     accelerator.wait_for_everyone()
     if accelerator.is_main_process:
         model.load_state_dict(checkpoints.load_best())
     model.load_state_dict(broadcast(model.state_dict()))
     run = judge(prepared, model, validation, prepared.test_photos(), accelerator)
-    accelerator.end_training()
     if accelerator.is_main_process:
         write_run(out, run, model, golden_photos())
-        checkpoints.remove()
-        shutil.rmtree(scratch, ignore_errors=True)
+        _tidy(out)
+    end_tracking(accelerator)
     return run
 
 
-def _check_recipe(out: Path, recipe: Recipe) -> None:
-    """What was changed since a run began is named, which its checkpoint could not do."""
-    try:
-        before = flattened(json.loads((out / "recipe.json").read_text()))
-    except (OSError, ValueError):
-        return
-    now = flattened(recipe.model_dump(mode="json"))
-    keys = [key for key in {**before, **now} if before.get(key) != now.get(key)]
-    changed = [key for key in keys if key != "training.checkpoint_minutes"]
-    if changed:
-        told = "; ".join(f"{key} was {before.get(key)!r}, is {now.get(key)!r}" for key in changed)
-        raise CheckpointError(
-            f"{out}: was begun with another recipe: {told}; go on with the same --set, or remove "
-            "the folder to begin anew"
-        )
+def _tidy(out: Path) -> None:
+    """Remove what only an unfinished run needs."""
+    Checkpoints(out).remove()
+    for scratch in out.glob("scratch-*"):
+        shutil.rmtree(scratch, ignore_errors=True)
 
 
 def judge(
@@ -156,32 +171,57 @@ def judge(
 ) -> Run:
     """The finished run: temperature and threshold by the validation photos, figures by the test's.
 
-    In float32, as the worker computes by default.
+    In float32, as the worker computes by default. What a reader of the figures must
+    know of how they were found is in the run's `data` as "remarks", a sentence each.
+
+    Raises:
+        TrainingError: the model gives no finite logits for any photo of a part.
     """
     recipe, dataset, parts = prepared.recipe, prepared.dataset, prepared.split
-    preprocessing = recipe.build_preprocessing()
+    preprocessing = recipe.preprocessing
     normalised = normaliser(preprocessing, accelerator.device)
 
-    def judged(photos: Photos) -> tuple[Tensor, Tensor]:
-        source = PhotoSource(photos, recipe.training.micro_batch, normalised)
-        return logits_of(model, source, accelerator), torch.from_numpy(photos.labels)
+    remarks: list[str] = []
 
-    logits, labels = judged(validation)
+    def judged(photos: Photos, part: str) -> tuple[Tensor, Tensor]:
+        """Of those photos alone that a worker would answer: not an infinite logit, nor a NaN."""
+        source = PhotoSource(photos, recipe.training.micro_batch, normalised)
+        logits, labels = logits_of(model, source, accelerator), torch.from_numpy(photos.labels)
+        finite = logits.isfinite().all(dim=1)
+        left_out = int((~finite).sum())
+        if left_out == len(logits):
+            raise TrainingError(
+                f"the finished model gives logits that are not finite for all {len(logits)} "
+                f"{part} photos; a lower learning_rate may help"
+            )
+        if left_out:
+            remarks.append(
+                f"The model has no answer to {left_out} of the {len(logits)} {part} photos of its "
+                "training, as its logits are not finite: its own figures leave these out."
+            )
+        return logits[finite], labels[finite]
+
+    logits, labels = judged(validation, "validation")
     temperature = fit_temperature(logits, labels)
+    if right_answers(logits, labels).all():
+        remarks.append(
+            f"No answer to the {len(logits)} validation photos is wrong, so that nothing told "
+            "whether probabilities are too high: the temperature is left at 1."
+        )
     score = recipe.card.unsure_score
     threshold = unsure_threshold(logits, labels, temperature, score, recipe.card.sure_precision)
     if parts.test:
-        logits, labels = judged(test)
+        logits, labels = judged(test, "test")
     return Run(
         name=recipe.name,
         architecture_file=recipe.architecture.file,
-        architecture_options=recipe.architecture.options,
+        architecture_options=dict(recipe.architecture.options),
         preprocessing=preprocessing,
         classes=list(dataset.classes),
         temperature=temperature,
         unsure_score=score,
         unsure_threshold=threshold,
-        data=prepared.data,
+        data={**prepared.data, **({"remarks": remarks} if remarks else {})},
         metrics={
             **figures(logits, labels),
             "majority_baseline": dataset.majority_baseline(parts.test or parts.validation),
@@ -192,6 +232,7 @@ def judge(
         expected=expected_answers(
             logits, dataset.classes, temperature, score, threshold, prepared.data["figures_of"]
         ),
+        sure_precision=recipe.card.sure_precision,
     )
 
 

@@ -12,12 +12,13 @@ from torch import Tensor
 
 from tests.training.small_sets import write_small_set
 from tests.training.tiny import ALONE, PHOTOS, write_tiny
+from tests.training.training_process import Training
 from training.data.dataset import DatasetError
 from training.evaluation.predictor import Answered
 from training.evaluation.predictors import from_run
 from training.evaluation.selection import select
 from training.fitting.checkpoint import CheckpointError
-from training.fitting.steps import TrainingError
+from training.fitting.stage import TrainingError
 from training.models import bit
 from training.run_folder import RunError, alone, read_run
 from training.train import train
@@ -107,6 +108,24 @@ def test_the_resolved_recipe_is_kept(data: Path, recipe: str, tmp_path: Path) ->
     assert kept["training"]["seed"] == 9
     assert kept["training"]["phases"][1]["epochs"] == 1
     assert kept["augmentation"]["zoom"] == 0.0
+    # What the recipe leaves open, as it was decided.
+    assert kept["training"]["precision"] == "float32"
+    assert kept["architecture"]["weights"] == "none"
+    assert kept["steps"] == [3, 3]
+
+
+def test_the_weights_that_a_run_began_with_are_in_its_recipe(
+    data: Path, recipe: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "mine.safetensors"
+    state = bit.build(5, units=[1, 1, 1, 1], width=0.125).state_dict()
+    safetensors.torch.save_file(state, file)
+    changes = ("training.phases.1.epochs=1", "architecture.weights=BiT-M-R50x1.npz")
+    for given, name in ((str(file), "mine.safetensors"), ("none", "none")):
+        run = tmp_path / name.partition(".")[0]
+        train(recipe, data, run, changes=changes, weights=given, tracker="none")
+        kept = json.loads((run / "recipe.json").read_text())
+        assert kept["architecture"]["weights"] == read_run(run).data["weights"] == name
 
 
 def test_the_same_seed_gives_the_same_weights(
@@ -133,9 +152,14 @@ def test_micro_batches_add_up_to_the_batch(data: Path, recipe: str, tmp_path: Pa
     assert made[0][5]["validation"]["loss"] < 0.95 * made[0][2]["validation"]["loss"]
 
 
-def test_the_data_folder_is_never_changed(data: Path, finished: Path) -> None:
-    assert sorted(path.suffix for path in data.iterdir()) == [".jpg"] * 2 * PHOTOS
-    assert finished.exists()
+def test_the_data_folder_is_never_changed(data: Path, recipe: str, tmp_path: Path) -> None:
+    def stand() -> dict[str, tuple[bytes, int]]:
+        return {path.name: (path.read_bytes(), path.stat().st_mtime_ns) for path in data.iterdir()}
+
+    before = stand()
+    train(recipe, data, tmp_path / "run", changes=("training.phases.1.epochs=1",), tracker="none")
+    assert stand() == before
+    assert len(before) == 2 * PHOTOS
 
 
 def test_a_finished_run_is_not_written_over(finished: Path, data: Path, recipe: str) -> None:
@@ -153,10 +177,9 @@ def test_early_stop_ends_a_phase(data: Path, recipe: str, tmp_path: Path) -> Non
         # What is learned at this rate is nothing, so that no evaluation is better.
         "training.phases.1.learning_rate=1e-12",
     )
-    run = train(recipe, data, tmp_path / "run", changes=changes, tracker="none")
+    train(recipe, data, tmp_path / "run", changes=changes, tracker="none")
     lines = (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
     assert len(lines) == 1 + 2
-    assert run.metrics["top1"] >= 0
 
 
 def test_a_loss_that_is_no_number_stops_with_the_last_good_checkpoint(
@@ -228,11 +251,51 @@ def test_a_tracker_that_fails_does_not_stop_training(
     assert capsys.readouterr().err.count("no route to the tracker") == 1
 
 
+def test_a_tracker_that_does_not_end_well_loses_no_run(
+    data: Path,
+    recipe: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def unreachable(*_: object, **__: object) -> None:
+        raise ConnectionError("no route to the tracker")
+
+    monkeypatch.setattr("accelerate.Accelerator.end_training", unreachable)
+    changes = ("training.phases.1.epochs=1",)
+    train(recipe, data, tmp_path / "run", changes=changes, tracker="none")
+    assert "did not end well: no route" in capsys.readouterr().err
+    assert read_run(tmp_path / "run").metrics
+    assert not (tmp_path / "run" / "checkpoint").exists()
+
+
+def test_what_a_run_left_that_was_killed_at_its_end_goes(
+    finished: Path, data: Path, recipe: str
+) -> None:
+    (finished / "checkpoint").mkdir()
+    (finished / "checkpoint" / "latest.pt").write_bytes(b"")
+    (finished / "scratch-1").mkdir()
+    with pytest.raises(RunError, match="finished run"):
+        train(recipe, data, finished, resume=True, tracker="none")
+    assert not (finished / "checkpoint").exists()
+    assert not (finished / "scratch-1").exists()
+
+
+def test_resume_without_a_checkpoint_says_that_it_begins_anew(
+    data: Path, recipe: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    changes = ("training.phases.1.epochs=1",)
+    train(recipe, data, tmp_path / "run", changes=changes, resume=True, tracker="none")
+    assert "no checkpoint is there, training begins anew" in capsys.readouterr().err
+
+
 def test_one_training_at_a_time_works_in_a_run_folder(
     data: Path, recipe: str, tmp_path: Path
 ) -> None:
-    with alone(tmp_path / "run"), pytest.raises(RunError, match="another training"):
-        train(recipe, data, tmp_path / "run", tracker="none")
+    with alone(tmp_path / "run"):
+        code, errors = Training(recipe, data, tmp_path / "run").end()
+    assert code == 1
+    assert "another training is at work there" in errors
     assert not (tmp_path / "run").exists()
 
 

@@ -164,7 +164,8 @@ class Checkpoints:
         # torch.save says RuntimeError where its file cannot be written.
         except (OSError, RuntimeError) as error:
             partial.unlink(missing_ok=True)
+            kept = "the one before is kept: " if (self._folder / name).exists() else ""
             raise CheckpointError(
                 f"{self._folder / name}: cannot be written: {error}; "
-                "the one before is kept: make room, then go on with --resume"
+                f"{kept}make room, then go on with --resume"
             ) from error

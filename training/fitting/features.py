@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from rich.progress import Progress
 from torch import Tensor, nn
 
 from training.fitting.batches import Indices
@@ -38,12 +39,14 @@ def compute_features(
     views: int,
     file: Path,
     normalised: Callable[[Tensor], Tensor],
+    bar: Progress,
     go_on: Callable[[], None],
 ) -> Features:
     """Run the backbone over so many views of all photos; a complete `file` is taken as it is.
 
     Args:
         backbone: in evaluation mode, on the device that `normalised` puts photos on.
+        bar: gets a task meanwhile.
         go_on: called now and then; what it raises ends the work.
 
     Raises:
@@ -62,7 +65,7 @@ def compute_features(
             os.posix_fallocate(whole.fileno(), 0, values.nbytes)
         keys = [(photo, view) for view in range(views) for photo in range(len(photos))]
         done = 0
-        with closing(each(photos, keys, _BATCH, "frozen backbone")) as batches:
+        with closing(each(photos, keys, _BATCH, bar, "frozen backbone")) as batches:
             for batch in batches:
                 with torch.inference_mode():
                     out = backbone(normalised(batch)).float().cpu().numpy()

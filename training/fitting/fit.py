@@ -19,7 +19,8 @@ from training.fitting.losses import summed_cross_entropy
 from training.fitting.photos import Photos, normaliser
 from training.fitting.schedules import phase_steps
 from training.fitting.source import FeatureSource, PhotoSource, Source
-from training.fitting.steps import Interrupted, Stage, Surroundings, make_batches, run_stage
+from training.fitting.stage import Interrupted, Stage, Surroundings
+from training.fitting.steps import make_batches, run_stage
 from training.spec import AugmentationSpec, PhaseSpec, Sgd, TrainingSpec
 
 
@@ -145,7 +146,13 @@ class Fit:
         # Of each process by itself, as they may run on several machines.
         file = self._folder / f"{around.accelerator.process_index}-features-{what}.f32"
         features = compute_features(
-            self._backbone.eval(), photos, views, file, self._normalised, self._go_on
+            self._backbone.eval(),
+            photos,
+            views,
+            file,
+            self._normalised,
+            around.journal.progress,
+            self._go_on,
         )
         return FeatureSource(
             features, photos.labels, around.spec.micro_batch, around.accelerator.device

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image
+from rich.progress import Progress
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
@@ -24,7 +25,6 @@ from handlers.preprocessing import Preprocessing
 from handlers.problems import Problem
 from training.data.dataset import DatasetError, Photo
 from training.fitting.augmentation import Augmentation
-from training.progress import progress_bar
 
 # Number of a photo and of its view. View 0 is what evaluation sees; view n > 0 the n-th augmented.
 Key = tuple[int, int]
@@ -78,8 +78,11 @@ class Photos(Dataset[Tensor]):
             image = self._preprocessing.resized(image)
         return torch.from_numpy(np.array(image).transpose(2, 0, 1))
 
-    def cache(self, file: Path, note: str = "decoding") -> None:
+    def cache(self, file: Path, bar: Progress) -> None:
         """Decode all photos once, into `file`; one that is complete is taken as it is.
+
+        Args:
+            bar: gets a task meanwhile.
 
         Raises:
             DatasetError: a file does not decode.
@@ -94,7 +97,9 @@ class Photos(Dataset[Tensor]):
             with partial.open("r+b") as whole:
                 os.posix_fallocate(whole.fileno(), 0, int(np.prod(shape)))
             done = 0
-            for batch in each(self, [(index, 0) for index in range(len(self))], 64, note):
+            for batch in each(
+                self, [(index, 0) for index in range(len(self))], 64, bar, "decoding"
+            ):
                 cache[done : done + len(batch)] = batch.permute(0, 2, 3, 1).numpy()
                 done += len(batch)
             cache.flush()
@@ -139,18 +144,20 @@ def load(photos: Dataset[Tensor], batches: Iterable[list[Key]]) -> Generator[Ten
 
 
 def each(
-    photos: Dataset[Tensor], keys: list[Key], batch_size: int, note: str
+    photos: Dataset[Tensor], keys: list[Key], batch_size: int, bar: Progress, name: str
 ) -> Generator[Tensor, None, None]:
-    """All of `keys` in order, with a progress bar; a batch holds photos of one view."""
+    """All of `keys` in order, as a task of that name; a batch holds photos of one view."""
     # The plain view may have another size than the others.
     views = [list(group) for _, group in groupby(keys, key=lambda key: key[1])]
     chunks = [view[i : i + batch_size] for view in views for i in range(0, len(view), batch_size)]
-    with progress_bar() as progress:
-        task = progress.add_task(note, total=len(keys))
+    task = bar.add_task(name, total=len(keys))
+    try:
         with closing(load(photos, chunks)) as loaded:
             for batch in loaded:
                 yield batch
-                progress.advance(task, len(batch))
+                bar.advance(task, len(batch))
+    finally:
+        bar.remove_task(task)
 
 
 def normaliser(preprocessing: Preprocessing, device: torch.device) -> Callable[[Tensor], Tensor]:

@@ -2,24 +2,36 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType, TracebackType
 from typing import Self
 
+# Whoever stops a group of processes often reaches each of them twice, as torchrun passes on what it
+# gets: only what comes later than this is a person who does not want to wait.
+_APART_S = 2.0
+
 
 class Signals:
-    """Notes the first of the two; the second one stops at once.
+    """Notes the two while steps are done, which are then saved; else they stop at once.
 
-    Used around the training, in the main thread.
+    A second Ctrl-C some seconds later does not wait for the save. Used around the training, in the
+    main thread.
     """
 
     def __init__(self) -> None:
         self.stop = False
+        self._noting = False
+        self._noted_at = 0.0
+        self._process = os.getpid()
         self._before: dict[signal.Signals, signal._HANDLER] = {}
 
     def __enter__(self) -> Self:
         for number in (signal.SIGINT, signal.SIGTERM):
-            self._before[number] = signal.signal(number, self._note)
+            self._before[number] = signal.signal(number, self._take)
         return self
 
     def __exit__(
@@ -28,12 +40,23 @@ class Signals:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._restore()
-
-    def _note(self, _number: int, _frame: FrameType | None) -> None:
-        self.stop = True
-        self._restore()
-
-    def _restore(self) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)
+
+    @contextmanager
+    def noted(self) -> Iterator[None]:
+        """Inside, a signal sets `stop` and nothing else."""
+        self._noting = True
+        try:
+            yield
+        finally:
+            self._noting = False
+
+    def _take(self, number: int, _frame: FrameType | None) -> None:
+        if os.getpid() != self._process:  # a loader that was forked just now
+            return
+        waited = self.stop and time.monotonic() - self._noted_at > _APART_S
+        if not self._noting or (waited and number == signal.SIGINT):
+            raise KeyboardInterrupt
+        if not self.stop:
+            self.stop, self._noted_at = True, time.monotonic()

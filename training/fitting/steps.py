@@ -6,79 +6,22 @@ import dataclasses
 import math
 import time
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import closing, nullcontext
-from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
-from accelerate import Accelerator
 from accelerate.utils import broadcast
 from torch import Tensor, nn
-from torch.optim import Optimizer
 
 from training.data.dataset import DatasetError
 from training.fitting.batches import Batches, Indices, Share
-from training.fitting.checkpoint import Checkpoint, Checkpoints, Position
-from training.fitting.journal import Journal
-from training.fitting.losses import Loss, Mixup
+from training.fitting.checkpoint import Checkpoint, Position
+from training.fitting.losses import Mixup
 from training.fitting.schedules import learning_rate, phase_steps
-from training.fitting.signals import Signals
-from training.fitting.source import Source
-from training.fitting.validation import figures, logits_of
-from training.spec import PhaseSpec, TrainingSpec
-
-
-class TrainingError(Exception):
-    """Training cannot go on; the message says why, and what is kept."""
-
-
-class Interrupted(Exception):  # noqa: N818  (not a fault)
-    """Somebody asked it to stop; all is saved."""
-
-
-@dataclass(frozen=True)
-class Surroundings:
-    """What all phases share.
-
-    Attributes:
-        identity: see `Checkpoint`.
-    """
-
-    spec: TrainingSpec
-    accelerator: Accelerator
-    checkpoints: Checkpoints
-    identity: dict[str, str]
-    journal: Journal
-    signals: Signals
-
-
-@dataclass(frozen=True)
-class Stage:
-    """A phase and what it trains.
-
-    Attributes:
-        number: counted from 0.
-        model: the whole, for checkpoints.
-        module: the part that is trained: the model, or its head on features.
-        frozen: modules that stay in evaluation mode.
-        optimiser: each of its groups has a `factor` of the learning rate.
-        mixup: alpha; 0 for none.
-        scaler: state of the gradients' scaler to go on with.
-    """
-
-    number: int
-    phase: PhaseSpec
-    model: nn.Module
-    module: nn.Module
-    frozen: tuple[nn.Module, ...]
-    optimiser: Optimizer
-    training: Source
-    validation: Source
-    loss: Loss
-    mixup: float
-    scaler: Mapping[str, Any] | None = None
+from training.fitting.stage import Interrupted, Stage, Surroundings, TrainingError
+from training.fitting.validation import figures, gathered, my_logits
+from training.spec import TrainingSpec
 
 
 def make_batches(spec: TrainingSpec, number: int, labels: Indices) -> Batches:
@@ -91,9 +34,9 @@ def run_stage(stage: Stage, around: Surroundings, start: Position) -> Position:
 
     Raises:
         Interrupted: by a signal, after the checkpoint is saved.
-        TrainingError: the loss is not a number; the last checkpoint is kept.
+        TrainingError: the loss is not a number, and the last checkpoint is kept; or a photo is
+            gone or does not decode any more, and all is saved.
         CheckpointError: the disk is full.
-        DatasetError: a photo is gone or does not decode any more; all before is saved.
     """
     return _Steps(stage, around).run(start)
 
@@ -116,7 +59,11 @@ class _Steps:
     def run(self, at: Position) -> Position:
         accelerator = self._accelerator
         rank, world = accelerator.process_index, accelerator.num_processes
+        if self._is_due(at) and at.photos:
+            # What stopped it came in the way of this evaluation.
+            at = self._judged(at)
         self._train_mode()
+        self._around.journal.work()
         with closing(
             self._stage.training.steps(self._batches, at.step, self._end, rank, world)
         ) as given:
@@ -132,16 +79,20 @@ class _Steps:
         at, loss, stop, due = self._step(at, share, micro_batches)
         count = len(self._batches.step(at.step - 1))
         self._around.journal.step(at.total, loss / count, self._rate(at.step - 1), count)
-        improved = False
-        if at.step % self._every == 0 or at.step == self._end:
-            before = at.best_total
-            at = self._evaluate(at)
-            improved = at.best_total != before
-        if improved or stop or due:
-            self._save(at)
+        judged = at
+        if self._is_due(at):
+            self._around.journal.rest()
+            judged = self._judged(at)
+            self._around.journal.work()
+        if judged.best_total != at.best_total or stop or due:
+            self._save(judged)
         if stop:
             raise Interrupted(f"stopped after step {at.total}; all is saved")
-        return at
+        return judged
+
+    def _is_due(self, at: Position) -> bool:
+        """Whether the validation photos are asked after that step."""
+        return at.step > 0 and (at.step % self._every == 0 or at.step == self._end)
 
     def _is_enough(self, at: Position) -> bool:
         return 0 < self._spec.early_stop <= at.since_best
@@ -162,12 +113,20 @@ class _Steps:
             taken = next(given)
         except DatasetError as error:
             fault = error
-        # All processes stop together: one alone would leave the others waiting for it.
-        faults = torch.tensor(float(fault is not None), device=self._accelerator.device)
-        if float(self._accelerator.reduce(faults, "sum")):
-            self._save(at)
-            raise fault or TrainingError("another process could not read a photo; all is saved")
+        self._stop_together(fault, at)
         return taken
+
+    def _stop_together(self, fault: Exception | None, at: Position) -> None:
+        """Save and stop where any process has a fault; one alone would leave the others waiting."""
+        faults = torch.tensor(float(fault is not None), device=self._accelerator.device)
+        if not float(self._accelerator.reduce(faults, "sum")):
+            return
+        self._save(at)
+        if fault is None:
+            raise TrainingError("another process could not read a photo; all is saved")
+        raise TrainingError(
+            f"{fault}; all is saved: put back the file as it was, then go on with --resume"
+        ) from fault
 
     def _step(
         self, at: Position, share: Share, micro_batches: list[Tensor]
@@ -234,17 +193,20 @@ class _Steps:
         norm = nn.utils.clip_grad_norm_(parameters, self._spec.clip_norm or math.inf)
         return float(norm)
 
-    def _evaluate(self, at: Position) -> Position:
+    def _judged(self, at: Position) -> Position:
+        """Evaluate, and keep the weights where they are the best so far."""
         if self._accelerator.num_processes > 1:
             # Each process has statistics of its own photos; those of the first one are saved.
             for buffer in self._stage.model.buffers():
                 buffer.copy_(broadcast(buffer))
-        logits = logits_of(
-            self._accelerator.unwrap_model(self._wrapped),
-            self._stage.validation,
-            self._accelerator,
-            reduced=True,
-        )
+        module = self._accelerator.unwrap_model(self._wrapped)
+        fault: Exception | None = None
+        try:
+            mine = my_logits(module, self._stage.validation, self._accelerator, reduced=True)
+        except DatasetError as error:
+            fault = error
+        self._stop_together(fault, at)
+        logits = gathered(mine, len(self._stage.validation.labels), self._accelerator)
         self._train_mode()
         found = figures(logits, torch.from_numpy(self._stage.validation.labels))
         if not math.isfinite(found["loss"]):

@@ -9,17 +9,20 @@ mlflow        the server or folder that MLFLOW_TRACKING_URI names
 from __future__ import annotations
 
 import importlib.util
+import os
+import sys
 from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, Literal, get_args
+from uuid import uuid4
 
 import torch
 from accelerate import Accelerator
 from accelerate.utils import InitProcessGroupKwargs
 
 from training.recipe import RecipeError
-from training.spec import Recipe, TrainingSpec
+from training.spec import TrainingSpec
 
 TrackerName = Literal["tensorboard", "comet", "mlflow", "none"]
 
@@ -80,30 +83,74 @@ def resolved_precision(spec: TrainingSpec) -> str:
     return spec.precision
 
 
-def start_tracking(accelerator: Accelerator, recipe: Recipe, facts: Mapping[str, Any]) -> None:
-    """Tell the tracker what really runs: the recipe as it was resolved, and facts of this run.
+def start_tracking(
+    accelerator: Accelerator,
+    tracker: str,
+    run: Path,
+    name: str,
+    table: Mapping[str, Any],
+    facts: Mapping[str, Any],
+    done: int,
+) -> None:
+    """Tell the tracker what really runs; a run that goes on, goes on in its curves.
 
     Args:
+        tracker: the one that the accelerator was made with.
+        run: folder where the tracker's own name of the run is kept.
+        name: of the model.
+        table: the recipe as it was resolved.
         facts: such as the hash of the split; of a list its length is told.
+        done: steps that are done.
 
     Raises:
         TrackingError: the tracker cannot be reached, or lacks a setting.
     """
     told = {key: len(value) if isinstance(value, list) else value for key, value in facts.items()}
-    machine = {
-        "device": str(accelerator.device),
-        "processes": accelerator.num_processes,
-        "precision": accelerator.mixed_precision,
-    }
-    config = flattened({**recipe.model_dump(), "found": told, "machine": machine})
+    machine = {"device": str(accelerator.device), "processes": accelerator.num_processes}
+    config = flattened({**table, "found": told, "machine": machine})
+    known = run / "tracking" / f"{tracker}.id"
+    options: dict[str, Any] = {}
+    if tracker == "tensorboard" and done:
+        # Later points, of steps that are done again, are hidden.
+        options["purge_step"] = done + 1
+    if tracker == "comet":
+        options["experiment_key"] = _read(known) if done else uuid4().hex
+    if tracker == "mlflow":
+        options["run_id"] = _read(known) if done else None
+        # Its client would try for minutes, again at each step.
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
+    # MLflow takes each parameter once.
+    again = tracker == "mlflow" and options["run_id"] is not None
     try:
-        accelerator.init_trackers(recipe.name, config)
+        accelerator.init_trackers(
+            name, None if again else config, {str(each): options for each in accelerator.log_with}
+        )
+        if accelerator.is_main_process and tracker in ("comet", "mlflow"):
+            (mine,) = accelerator.trackers
+            known.parent.mkdir(parents=True, exist_ok=True)
+            known.write_text(
+                mine.tracker.info.run_id if tracker == "mlflow" else options["experiment_key"]
+            )
     # Each tracker has errors of its own: no key, no server, a store of an older version, ...
     except Exception as error:
         raise TrackingError(
             f"the tracker does not start: {error}; see its settings in docs/training.md, "
             "or take --tracker none"
         ) from error
+
+
+def end_tracking(accelerator: Accelerator) -> None:
+    """Close the tracker, and what joins the processes. Whatever it raises is said, and no more: the
+    run is complete."""
+    try:
+        accelerator.end_training()
+    except Exception as error:
+        print(f"the tracker did not end well: {error}", file=sys.stderr)
+
+
+def _read(known: Path) -> str | None:
+    return known.read_text().strip() if known.exists() else None
 
 
 def flattened(value: object, path: str = "") -> dict[str, str | int | float | bool]:

@@ -17,6 +17,7 @@ from training.evaluation.metrics import (
     per_class,
     top_k_accuracy,
 )
+from training.fitting.batches import Indices
 from training.fitting.source import Source
 
 
@@ -28,22 +29,41 @@ def logits_of(
     Args:
         reduced: compute in the precision that training does; else in float32.
     """
-    count, world = len(source.labels), accelerator.num_processes
-    mine = np.arange(accelerator.process_index, count, world)
+    mine = my_logits(module, source, accelerator, reduced)
+    return gathered(mine, len(source.labels), accelerator)
+
+
+def my_logits(
+    module: nn.Module, source: Source, accelerator: Accelerator, reduced: bool = False
+) -> Tensor:
+    """Those of every so-manieth photo, by the number of processes; see `logits_of`.
+
+    Raises:
+        DatasetError: a photo is gone or does not decode any more.
+    """
+    mine = _mine(len(source.labels), accelerator)
     was_training = module.training
     module.eval()
     with torch.inference_mode(), accelerator.autocast() if reduced else nullcontext():
         parts = [module(source.prepared(batch)).float().cpu() for batch in source.plain(mine)]
     module.train(was_training)
-    if world == 1:
-        return torch.cat(parts)
-    gathered = gather_object([(mine, torch.cat(parts) if parts else None)])
+    return torch.cat(parts) if parts else torch.empty(0, 0)
+
+
+def gathered(mine: Tensor, count: int, accelerator: Accelerator) -> Tensor:
+    """What the processes have found by `my_logits`, in the order of the photos."""
+    if accelerator.num_processes == 1:
+        return mine
     logits = torch.empty(0)
-    for indices, values in gathered:
-        if values is not None:
+    for indices, values in gather_object([(_mine(count, accelerator), mine)]):
+        if len(values):
             logits = logits if len(logits) else torch.empty(count, values.shape[1])
             logits[torch.from_numpy(indices)] = values
     return logits
+
+
+def _mine(count: int, accelerator: Accelerator) -> Indices:
+    return np.arange(accelerator.process_index, count, accelerator.num_processes)
 
 
 def figures(logits: Tensor, labels: Tensor) -> dict[str, float]:

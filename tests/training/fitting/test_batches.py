@@ -49,6 +49,9 @@ def test_processes_share_a_batch_without_loss_or_overlap(
     taken = [chunk for share in shares if share.counts for chunk in share.micro_batches]
     assert sorted(np.concatenate(taken)) == list(range(size))
     assert all(len(chunk) <= micro_batch for chunk in taken)
+    for share in shares:
+        for chunk, place in zip(share.micro_batches, share.places, strict=True):
+            assert np.array_equal(batch[place : place + len(chunk)], chunk)
     # All take part, also where there are fewer photos than processes.
     assert all(share.micro_batches for share in shares)
 

@@ -14,6 +14,7 @@ from training.data.dataset import DatasetError, Photo
 from training.data.layouts import read_dataset
 from training.fitting.augmentation import Augmentation
 from training.fitting.photos import Photos, each, normaliser
+from training.progress import progress_bar
 from training.spec import AugmentationSpec
 
 PREPROCESSING = Preprocessing(40, 32, "bilinear", (0.4, 0.5, 0.6), (0.2, 0.3, 0.4))
@@ -36,7 +37,7 @@ def test_normalised_pixels_are_those_of_the_worker_to_the_last_bit(
     photos = Photos(folder, listed, PREPROCESSING)
     keys = [(index, 0) for index in range(len(listed))]
     normalised = normaliser(PREPROCESSING, torch.device("cpu"))
-    (batch,) = each(photos, keys, 64, "")
+    (batch,) = each(photos, keys, 64, progress_bar(), "")
     for row, photo in zip(normalised(batch), listed, strict=True):
         decoded = decode_image((folder / photo.path).read_bytes(), Limits())
         assert torch.equal(row, PREPROCESSING(decoded))
@@ -50,14 +51,14 @@ def test_a_cache_gives_the_same_views(
         Photos(folder, listed, PREPROCESSING, Augmentation(spec, PREPROCESSING), seed=4)
         for _ in range(2)
     )
-    cached.cache(tmp_path / "photos.u8")
+    cached.cache(tmp_path / "photos.u8", progress_bar())
     keys = [(index, view) for index in range(len(listed)) for view in range(4)]
     assert all(torch.equal(decoded[key], cached[key]) for key in keys)
     assert not list(tmp_path.glob("*.partial"))
     # The photos are not looked at again, and a complete cache is not made anew.
     (folder / listed[0].path).unlink()
     assert torch.equal(cached[0, 0], cached[0, 0])
-    Photos(folder, listed, PREPROCESSING).cache(tmp_path / "photos.u8")
+    Photos(folder, listed, PREPROCESSING).cache(tmp_path / "photos.u8", progress_bar())
 
 
 @pytest.mark.parametrize("content", [b"<html>not found</html>", b"", None])
@@ -70,7 +71,7 @@ def test_a_photo_that_has_rotted_is_named(
         rotten.write_bytes(content)
     photos = Photos(folder, listed, PREPROCESSING)
     with pytest.raises(DatasetError, match=listed[5].path):
-        list(each(photos, [(index, 0) for index in range(8)], 4, ""))
+        list(each(photos, [(index, 0) for index in range(8)], 4, progress_bar(), ""))
 
 
 def test_views_differ_between_photos_epochs_and_seeds(folder: Path) -> None:
