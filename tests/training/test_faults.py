@@ -13,6 +13,7 @@ from pathlib import Path
 from threading import Thread
 from typing import Any
 
+import psutil
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -105,6 +106,22 @@ def test_stopped_before_the_first_step_it_says_how_to_go_on(
     assert "Traceback" not in errors
 
 
+def test_a_loader_of_photos_that_is_killed_loses_no_step(
+    recipe: str, data: Path, undisturbed: tuple[bytes, list[dict[str, Any]]], tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    training = Training(recipe, data, run, *RARELY)
+    training.wait_for_step(1, 5)
+    psutil.Process(training.process.pid).children()[0].kill()
+    code, errors = training.end()
+    assert code == 1
+    assert "a loader of photos came to an end: " in errors
+    assert "all is saved: mend that, then go on with --resume" in errors
+    assert "Traceback" not in errors
+    assert Training(recipe, data, run, "--resume", *RARELY).end()[0] == 0
+    assert result(run) == undisturbed
+
+
 def test_a_photo_that_rots_for_good_is_named_again(
     recipe: str, data: Path, undisturbed: tuple[bytes, list[dict[str, Any]]], tmp_path: Path
 ) -> None:
@@ -116,7 +133,7 @@ def test_a_photo_that_rots_for_good_is_named_again(
         code, errors = training.end()
         assert code == 1
         assert f"{name}: " in errors
-        assert "put back the file as it was, then go on with --resume" in errors
+        assert "all is saved: mend that, then go on with --resume" in errors
         code, errors = Training(recipe, data, run, "--resume").end()
         assert code == 1
         assert f"'{name}' came, went, or cannot be decoded any more" in errors

@@ -162,6 +162,7 @@ def test_two_processes_learn_what_one_does_with_the_same_batches(
         "training.micro_batch=2",
         "training.imbalance=balanced-sampling",
         "training.evaluate_every=1",
+        "training.phases.1.epochs=1",
     ]
     options = ["--tracker", "none", *(word for each in changes for word in ("--set", each))]
     runs = {1: tmp_path / "one", 2: tmp_path / "two"}
@@ -180,10 +181,8 @@ def test_two_processes_learn_what_one_does_with_the_same_batches(
     (_, one), (_, two) = (result(run) for run in runs.values())
     assert [line["step"] for line in one] == [line["step"] for line in two]
     # What rounding differs by grows at each step, ten times or more.
-    for ours, theirs in zip(one[:6], two[:6], strict=True):
+    for ours, theirs in zip(one, two, strict=True):
         assert theirs["loss"] == pytest.approx(ours["loss"], rel=1e-4)
         assert theirs["validation"]["loss"] == pytest.approx(ours["validation"]["loss"], rel=1e-4)
     # All layers have learned in the last three of these steps.
     assert one[5]["validation"]["loss"] < 0.98 * one[2]["validation"]["loss"]
-    for ours, theirs in zip(one[6:], two[6:], strict=True):
-        assert theirs["validation"]["loss"] == pytest.approx(ours["validation"]["loss"], rel=0.1)

@@ -13,7 +13,8 @@ from rich.progress import Progress
 from torch import Tensor, nn
 
 from training.fitting.batches import Indices
-from training.fitting.photos import Photos, each
+from training.fitting.loading import each
+from training.fitting.photos import Photos
 
 _BATCH = 64
 

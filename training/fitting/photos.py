@@ -1,4 +1,4 @@
-"""Photos as uint8 tensors: decoded, shown in one of their views, and loaded ahead of the network.
+"""Photos as uint8 tensors: decoded, and shown in one of their views.
 
 Nothing here grows with the number of photos but the list of their paths.
 """
@@ -6,10 +6,7 @@ Nothing here grows with the number of photos but the list of their paths.
 from __future__ import annotations
 
 import os
-import signal
-from collections.abc import Callable, Generator, Iterable, Sequence
-from contextlib import closing
-from itertools import groupby
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +14,7 @@ import torch
 from PIL import Image
 from rich.progress import Progress
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
 from handlers.config import Limits
 from handlers.images import decode_image
@@ -25,11 +22,7 @@ from handlers.preprocessing import Preprocessing
 from handlers.problems import Problem
 from training.data.dataset import DatasetError, Photo
 from training.fitting.augmentation import Augmentation
-
-# Number of a photo and of its view. View 0 is what evaluation sees; view n > 0 the n-th augmented.
-Key = tuple[int, int]
-
-_AHEAD = 4
+from training.fitting.loading import Key, each
 
 
 class Photos(Dataset[Tensor]):
@@ -116,50 +109,6 @@ class Photos(Dataset[Tensor]):
             raise DatasetError(f"{path}: {error.strerror}") from None
 
 
-def load(photos: Dataset[Tensor], batches: Iterable[list[Key]]) -> Generator[Tensor, None, None]:
-    """Batches of photos, uint8 (n, 3, height, width), some of them ahead of their use.
-
-    Raises:
-        DatasetError: as of `Photos`.
-    """
-    # A machine's cores decode while the network waits for a GPU, or share the cores with it.
-    workers = min(8, len(os.sched_getaffinity(0)))
-    loader = DataLoader(
-        photos,
-        batch_sampler=batches,
-        num_workers=workers,
-        prefetch_factor=_AHEAD,
-        pin_memory=torch.cuda.is_available(),
-        worker_init_fn=_prepare_worker,
-    )
-    loaded = iter(loader)
-    try:
-        yield from loaded
-    except DatasetError as error:
-        # DataLoader puts the traceback of its worker before our one line.
-        raise DatasetError(str(error).rpartition("DatasetError: ")[2].strip()) from None
-    finally:
-        # Now: what is left to the end of Python waits for workers that heed no signal.
-        loaded._shutdown_workers()  # type: ignore[attr-defined]
-
-
-def each(
-    photos: Dataset[Tensor], keys: list[Key], batch_size: int, bar: Progress, name: str
-) -> Generator[Tensor, None, None]:
-    """All of `keys` in order, as a task of that name; a batch holds photos of one view."""
-    # The plain view may have another size than the others.
-    views = [list(group) for _, group in groupby(keys, key=lambda key: key[1])]
-    chunks = [view[i : i + batch_size] for view in views for i in range(0, len(view), batch_size)]
-    task = bar.add_task(name, total=len(keys))
-    try:
-        with closing(load(photos, chunks)) as loaded:
-            for batch in loaded:
-                yield batch
-                bar.advance(task, len(batch))
-    finally:
-        bar.remove_task(task)
-
-
 def normaliser(preprocessing: Preprocessing, device: torch.device) -> Callable[[Tensor], Tensor]:
     """uint8 (n, 3, h, w) -> what `preprocessing` gives for these pixels, channels last, there."""
     mean = torch.tensor(preprocessing.mean, device=device).view(1, 3, 1, 1)
@@ -170,11 +119,3 @@ def normaliser(preprocessing: Preprocessing, device: torch.device) -> Callable[[
         return ((values - mean) / std).to(memory_format=torch.channels_last)
 
     return normalised
-
-
-def _prepare_worker(_worker: int) -> None:
-    torch.set_num_threads(1)
-    # Both may reach all processes of a group; the one that trains decides what happens then, and
-    # workers end when it does.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)

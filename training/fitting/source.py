@@ -13,7 +13,8 @@ from torch import Tensor
 
 from training.fitting.batches import Batches, Indices, Share, shares
 from training.fitting.features import Features
-from training.fitting.photos import Key, Photos, load
+from training.fitting.loading import Key, load
+from training.fitting.photos import Photos
 
 _EVALUATED_AT_ONCE = 64
 

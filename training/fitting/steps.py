@@ -125,7 +125,7 @@ class _Steps:
         if fault is None:
             raise TrainingError("another process could not read a photo; all is saved")
         raise TrainingError(
-            f"{fault}; all is saved: put back the file as it was, then go on with --resume"
+            f"{fault}; all is saved: mend that, then go on with --resume"
         ) from fault
 
     def _step(

@@ -13,7 +13,8 @@ from tests.training.small_sets import write_small_set
 from training.data.dataset import DatasetError, Photo
 from training.data.layouts import read_dataset
 from training.fitting.augmentation import Augmentation
-from training.fitting.photos import Photos, each, normaliser
+from training.fitting.loading import each
+from training.fitting.photos import Photos, normaliser
 from training.progress import progress_bar
 from training.spec import AugmentationSpec
 
