@@ -24,7 +24,8 @@ from torch.nn import functional as F
 import training  # noqa: F401  (before torch: it says how OpenMP's threads wait)
 from training.data.layouts import read_dataset
 from training.fitting.augmentation import Augmentation
-from training.fitting.photos import Photos, load, normaliser
+from training.fitting.loading import load
+from training.fitting.photos import Photos, normaliser
 from training.models import bit
 from training.recipe import load_recipe
 
@@ -44,7 +45,7 @@ class Result:
 def measure(data: Path, rounds: int, steps: int, batch_size: int) -> Result:
     """Take turns; each turn is so many steps."""
     recipe = load_recipe("cat-breeds-original")
-    preprocessing = recipe.build_preprocessing()
+    preprocessing = recipe.preprocessing
     dataset = read_dataset("cat-breeds", data)
     photos = Photos(
         data, dataset.photos, preprocessing, Augmentation(recipe.augmentation, preprocessing)

@@ -112,8 +112,8 @@ class Bundle:
         return float(self.card["unsure_threshold"])
 
     def agreement(self, precision: Precision) -> tuple[float, int]:
-        """Share of held-out photos whose top class in a reduced precision was that of float32, and
-        of how many; (0, 0) where it was not measured."""
+        """Share of photos whose top class in a reduced precision was that of float32, and of how
+        many; (0, 0) where it was not measured. The model had not learned from these."""
         measured = self.card.get("precisions", {}).get(precision)
         return (measured["top1_agreement"], measured["photos"]) if measured else (0.0, 0)
 
@@ -174,6 +174,7 @@ def _check_card(card: dict[str, Any], class_names: tuple[str, ...]) -> None:
     architecture = card.get("architecture")
     temperature = card.get("temperature")
     score, threshold = card.get("unsure_score"), card.get("unsure_threshold")
+    stated = card.get("sure_precision")
     if not isinstance(architecture, dict) or not isinstance(architecture.get("options"), dict):
         problem = "architecture: an object with `options` is needed"
     elif card.get("classes") != classes:
@@ -189,6 +190,8 @@ def _check_card(card: dict[str, Any], class_names: tuple[str, ...]) -> None:
         problem = f"unsure_threshold: {threshold!r} is not allowed; 0 to 1 is"
     elif not is_number(threshold) or not math.isfinite(threshold):
         problem = f"unsure_threshold: {threshold!r} is not allowed; a finite number is"
+    elif stated is not None and not (is_number(stated) and 0 <= stated <= 1):
+        problem = f"sure_precision: {stated!r} is not allowed; 0 to 1 is, or null"
     elif not _are_precisions(card.get("precisions", {})):
         problem = (
             f"precisions: {card['precisions']!r} is not allowed; "

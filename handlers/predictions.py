@@ -12,7 +12,7 @@ from handlers.config import Response
 
 # Of a probability in an answer. What lies behind is noise: the batch a photo happens to be in
 # already decides in which order a convolution sums.
-_DIGITS = 6
+DIGITS = 6
 
 
 @dataclass(frozen=True)
@@ -55,10 +55,26 @@ def sureness(logits: torch.Tensor, temperature: float, score: UnsureScore) -> to
     return logits.double().amax(-1) if score == "max-logit" else logits.double().logsumexp(-1)
 
 
+def are_unsure(
+    logits: torch.Tensor, temperature: float, score: UnsureScore, threshold: float
+) -> torch.Tensor:
+    """The rule: an answer is unsure whose score lies below the threshold; at it, it is sure.
+
+    Args:
+        logits, temperature, score: see `sureness`.
+        threshold: the model card's.
+
+    Returns:
+        bool, () or (N,).
+    """
+    return sureness(logits, temperature, score) < threshold
+
+
 def is_unsure(bundle: Bundle, logits: torch.Tensor) -> bool:
-    """Whether one answer's score lies below the model card's threshold; logits (classes,)."""
-    score = sureness(logits, bundle.temperature, bundle.unsure_score)
-    return float(score) < bundle.unsure_threshold
+    """Whether one answer is unsure by the model card; logits (classes,)."""
+    return bool(
+        are_unsure(logits, bundle.temperature, bundle.unsure_score, bundle.unsure_threshold)
+    )
 
 
 def top_classes(probability: torch.Tensor, count: int) -> list[int]:
@@ -87,7 +103,7 @@ def result(
     """
     best = top_classes(probability, top_k)
     if response == "labels":
-        return {bundle.class_names[i]: round(float(probability[i]), _DIGITS) for i in best}
+        return {bundle.class_names[i]: round(float(probability[i]), DIGITS) for i in best}
     return {
         "model": bundle.name,
         "version": bundle.version,
@@ -105,5 +121,5 @@ def prediction(bundle: Bundle, probability: torch.Tensor, class_id: int) -> dict
     return {
         "breed": bundle.class_names[class_id],
         "class_id": class_id,
-        "probability": round(float(probability[class_id]), _DIGITS),
+        "probability": round(float(probability[class_id]), DIGITS),
     }

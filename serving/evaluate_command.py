@@ -88,6 +88,11 @@ def _predictor(source: str, model: str | None, version: str | None) -> Any:  # n
         )
         return ServedPredictor(described, served.ask)
     path = Path(source)
+    asked = {"--model": model, "--version": version}
+    if named := [f"{option} {value}" for option, value in asked.items() if value is not None]:
+        raise UnknownSourceError(
+            f"{' '.join(named)}: only of a service, which has several; {source} is no address"
+        )
     if path.is_dir():
         return from_run(path)
     if path.is_file():
@@ -100,6 +105,7 @@ def _predictor(source: str, model: str | None, version: str | None) -> Any:  # n
 
 def _summary(found: Any, out: Path) -> dict[str, Any]:  # noqa: ANN401 - an Evaluation
     """The main figures; evaluation.json has all."""
+    from training.evaluation.names import printable
     from training.evaluation.report import JSON_FILE, PAGE_FILE
 
     outside = found.outside
@@ -114,11 +120,26 @@ def _summary(found: Any, out: Path) -> dict[str, Any]:  # noqa: ANN401 - an Eval
             "before": found.calibration.error_before,
             "after": found.calibration.error_after,
         },
-        "unsure": asdict(found.unsure.bought),
-        "outside": {"photos": outside.photos, "unsure": outside.unsure} if outside else None,
+        "unsure": {
+            **asdict(found.unsure.bought),
+            "sure_precision": found.unsure.sure_precision,
+        },
+        "outside": _summary_of_outside(outside) if outside else None,
         "remarks": list(found.remarks),
-        "report": str(out / PAGE_FILE),
-        "json": str(out / JSON_FILE),
+        "report": printable(str(out / PAGE_FILE)),
+        "json": printable(str(out / JSON_FILE)),
+    }
+
+
+def _summary_of_outside(outside: Any) -> dict[str, Any]:  # noqa: ANN401 - an Outside
+    from training.evaluation.calibration import KEPT
+
+    comparison = outside.comparison
+    return {
+        "photos": outside.photos,
+        "unsure": outside.unsure,
+        # Each score at its own threshold, which keeps so much of the right answers.
+        "comparison": {"at_least_kept": KEPT, **asdict(comparison)} if comparison else None,
     }
 
 
@@ -139,13 +160,25 @@ def _print(summary: dict[str, Any]) -> None:
     row("Macro-F1", headline["macro_f1"])
     error = summary["calibration_error"]
     before = error["before"]
-    row("Calibration error", error["after"], f"{before:.1%} before scaling" if before else "")
+    row(
+        "Calibration error",
+        error["after"],
+        "" if before is None else f"{before:.1%} before scaling",
+    )
     precision = unsure["precision"]
     right = "none of the others" if precision is None else f"{precision:.1%} of the others"
-    row("Called unsure", 1 - unsure["answered"], f"{right} are right")
-    if summary["outside"]:
-        photos = summary["outside"]["photos"]
-        row("Outside unsure", summary["outside"]["unsure"], f"of {photos} photos of no class")
+    stated = unsure["sure_precision"]
+    chosen_for = "" if stated is None else f"; chosen for {100 * stated:g}%"
+    row("Called unsure", 1 - unsure["answered"], f"{right} are right{chosen_for}")
+    if outside := summary["outside"]:
+        row("Outside unsure", outside["unsure"], f"of {outside['photos']} photos of no class")
+        if comparison := outside["comparison"]:
+            kept = f"where {comparison['at_least_kept']:.0%} of the right answers are kept"
+            scores = comparison["scores"]
+            for each in scores:
+                is_best = len(scores) > 1 and each["score"] == comparison["best"]
+                best = "; the best" if is_best else ""
+                row(f"  by {each['score']}", each["outside_unsure"], f"{kept}{best}")
     title = " ".join(filter(None, (summary["model"], summary["version"])))
     counted = f"{summary['photos']} photos ({summary['part']})"
     if summary["not_answered"]:

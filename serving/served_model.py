@@ -28,6 +28,7 @@ _TIMEOUT_S = 30.0
 _PAUSES_S = (1.0, 2.0, 4.0, 8.0, 16.0, 30.0)
 _TURNED_AWAY = (429, 503)
 _NOT_TAKEN = (413, 415)
+_BAD_OPTION = 422
 _UNDECODABLE = "urn:catbreeds:problem:undecodable-image"
 
 
@@ -109,7 +110,7 @@ class ServedModel:
 
         Raises:
             ServiceError: no answer.
-            ServedModelError: answers without classes.
+            ServedModelError: answers with less than all classes.
         """
         file = io.BytesIO()
         Image.new("RGB", (64, 64), "grey").save(file, "PNG")
@@ -135,7 +136,16 @@ class ServedModel:
 
     def _predict(self, photo: bytes) -> Prediction:
         classes = int(self.card["classes"])
-        prediction = self.client.predict(photo, self.name, self.version, classes)
+        try:
+            prediction = self.client.predict(photo, self.name, self.version, classes)
+        except ServiceError as error:
+            # How many classes are wanted is the only option that is sent.
+            if error.status != _BAD_OPTION:
+                raise
+            raise ServedModelError(
+                f"{self.name} {self.version}: does not answer all of its {classes} classes, as its "
+                f"`limits.top_k` may forbid ({error}); its archive can be evaluated"
+            ) from error
         if not prediction.version:
             raise ServedModelError(
                 f"{self.name} {self.version}: answers with labels alone (`response: labels`), "

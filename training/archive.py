@@ -148,6 +148,7 @@ def model_card(
         "temperature": run.temperature,
         "unsure_score": run.unsure_score,
         "unsure_threshold": run.unsure_threshold,
+        "sure_precision": run.sure_precision,
         "data": dict(run.data),
         "metrics": dict(run.metrics),
         "expected": run.expected.to_dict() if run.expected else {},

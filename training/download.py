@@ -11,6 +11,7 @@ import base64
 import re
 import time
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 import requests
@@ -23,6 +24,9 @@ _BREAKS = (
     requests.Timeout,
     requests.exceptions.ChunkedEncodingError,
 )
+# Of entity tags (RFC 9110, section 8.8.3) those that are strong and of ASCII; also with spaces,
+# which are sent although they should not be. A weak one does not say that all bytes are the same.
+_STRONG_TAG = re.compile(r'"[ !#-~]*"')
 _RANGE = re.compile(r"bytes (\d+)-\d+/(\d+|\*)")
 _MD5 = re.compile(r"(?:^|,)\s*md5=([A-Za-z0-9+/]{22}==)")
 
@@ -80,8 +84,20 @@ def _attempt(session: requests.Session, url: str, partial: Path, report: Report)
     there = _size(partial)
     tag = _read_tag(partial)
     headers = {"Range": f"bytes={there}-", "If-Range": tag} if there and tag else {}
+
+    def keep(answer: requests.Response, *_: object, **__: object) -> None:
+        answers.callback(answer.close)
+
     try:
-        with session.get(url, headers=headers, stream=True, timeout=_TIMEOUT_S) as answer:
+        # Those that redirect as well: where one leads nowhere, requests leaves it open.
+        with ExitStack() as answers:
+            answer = session.get(
+                url,
+                headers=headers,
+                stream=True,
+                timeout=_TIMEOUT_S,
+                hooks={"response": keep},
+            )
             if answer.status_code == 416 and headers:
                 # Either it is all there, or the file has become shorter.
                 if answer.headers.get("Content-Range") == f"bytes */{there}":
@@ -96,15 +112,18 @@ def _attempt(session: requests.Session, url: str, partial: Path, report: Report)
     except _BREAKS as error:
         raise _BrokenOffError(_reason(error)) from error
     except requests.RequestException as error:
-        raise DownloadError(f"{url}: {error}") from error
+        raise DownloadError(f"{url}: {_one_line(str(error))}") from error
+    except ValueError as error:
+        # A redirect may lead to anything: requests has no exception of its own for most of it.
+        raise DownloadError(f"{url}: leads to what is no address: {_reason(error)}") from error
 
 
 def _check(answer: requests.Response, url: str, partial: Path, there: int) -> int | None:
     """Bytes in all where they are known; makes room where the answer is the file's beginning."""
     if answer.status_code in _TRY_AGAIN:
-        raise _BrokenOffError(f"the server answers {answer.status_code} {answer.reason}")
+        raise _BrokenOffError(_status(answer))
     if answer.status_code not in (200, 206):
-        raise DownloadError(f"{url}: the server answers {answer.status_code} {answer.reason}")
+        raise DownloadError(f"{url}: {_status(answer)}")
     kind = answer.headers.get("Content-Type", "")
     if kind.startswith("text/html"):
         raise DownloadError(f"{url}: a page came in place of the file, as of a proxy or a login")
@@ -115,11 +134,14 @@ def _check(answer: requests.Response, url: str, partial: Path, there: int) -> in
             raise _BrokenOffError("the server sent another part of the file than was asked for")
         return None if part[2] == "*" else int(part[2])
     partial.write_bytes(b"")
-    # A weak one does not say that all bytes are the same.
     tag = answer.headers.get("ETag", "")
-    _tag_file(partial).write_text(tag if tag.startswith('"') else "")
+    _tag_file(partial).write_text(tag if _STRONG_TAG.fullmatch(tag) else "")
     length = answer.headers.get("Content-Length", "")
     return int(length) if length.isascii() and length.isdigit() else None
+
+
+def _status(answer: requests.Response) -> str:
+    return _one_line(f"the server answers {answer.status_code} {answer.reason}")
 
 
 def _receive(answer: requests.Response, partial: Path, total: int | None, report: Report) -> None:
@@ -140,7 +162,12 @@ def _reason(error: Exception) -> str:
     """The innermost cause: what is around it names the same address again and again."""
     while (cause := error.__cause__ or error.__context__) is not None:
         error = cause  # type: ignore[assignment]
-    return f"{type(error).__name__}: {error}".replace("\n", " ")
+    return _one_line(f"{type(error).__name__}: {error}")
+
+
+def _one_line(text: str) -> str:
+    """Without what a server may have put into it for a terminal to obey."""
+    return "".join(character if character.isprintable() else " " for character in text)
 
 
 def _md5(answer: requests.Response) -> bytes | None:
@@ -158,7 +185,9 @@ def _tag_file(partial: Path) -> Path:
 
 
 def _read_tag(partial: Path) -> str:
+    """Empty where there is none, or the file is damaged: then all is fetched again."""
     try:
-        return _tag_file(partial).read_text()
+        tag = _tag_file(partial).read_bytes().decode("ascii", "replace")
     except FileNotFoundError:
         return ""
+    return tag if _STRONG_TAG.fullmatch(tag) else ""

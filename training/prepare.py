@@ -16,7 +16,7 @@ from torch import nn
 
 from handlers.checksums import sha256_of
 from training.check_network import check_network
-from training.data.dataset import Dataset, DatasetError
+from training.data.dataset import Dataset, DatasetError, is_inside
 from training.data.layouts import read_dataset
 from training.data.scan import scan
 from training.data.split import Split, split
@@ -24,7 +24,7 @@ from training.fitting.augmentation import Augmentation
 from training.fitting.photos import Photos
 from training.pretrained import load_pretrained
 from training.spec import Recipe
-from training.weights import WeightsError, fetch
+from training.weights import WeightsError, fetch, weights_folder
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ class Prepared:
 
     def training_photos(self) -> Photos:
         """Those that are learned from, augmented."""
-        preprocessing = self.recipe.build_preprocessing()
+        preprocessing = self.recipe.preprocessing
         augmentation = Augmentation(self.recipe.augmentation, preprocessing)
         return Photos(
             self.dataset.folder,
@@ -92,14 +92,17 @@ class Prepared:
         return self._plain(self.split.test or self.split.validation)
 
     def _plain(self, photos: tuple[Any, ...]) -> Photos:
-        return Photos(self.dataset.folder, photos, self.recipe.build_preprocessing())
+        return Photos(self.dataset.folder, photos, self.recipe.preprocessing)
 
 
 def prepare(recipe: Recipe, folder: Path, weights: str | None) -> Prepared:
     """Read, scan and split the photos; download the weights where they are not there yet.
 
+    What is quickly told to be wrong comes first: a wrong folder is not worth a download, and wrong
+    weights not a scan.
+
     Args:
-        weights: a file instead of the recipe's; "none": random weights.
+        weights: a file instead of the recipe's, which None stands for; "none": random weights.
 
     Raises:
         RecipeError: the network does not take its options, or photos of the recipe's size.
@@ -108,13 +111,8 @@ def prepare(recipe: Recipe, folder: Path, weights: str | None) -> Prepared:
     """
     check_network(recipe)
     spec = recipe.data
-    wanted = weights or recipe.architecture.weights
-    path = None
-    if wanted != "none":
-        path = Path(wanted) if weights else fetch(wanted)
-        if not path.is_file():
-            raise WeightsError(f"--weights {path}: no such file")
     dataset = read_dataset(spec.layout, folder)
+    path = _weights(recipe, folder, weights)
     scanned = scan(dataset)
     parts = split(dataset, scanned, spec.validation, spec.test, spec.seed)
     for name, photos in (("training", parts.training), ("validation", parts.validation)):
@@ -140,6 +138,25 @@ def prepare(recipe: Recipe, folder: Path, weights: str | None) -> Prepared:
         "weights": path.name if path else "none",
     }
     return Prepared(recipe, dataset, parts, path, data)
+
+
+def _weights(recipe: Recipe, folder: Path, given: str | None) -> Path | None:
+    wanted = recipe.architecture.weights if given is None else given
+    if wanted == "none":
+        return None
+    if given is None:
+        if is_inside(weights_folder(), folder):
+            raise WeightsError(
+                f"{weights_folder()}: lies in the data folder {folder}, which is never changed; "
+                "set XDG_CACHE_HOME to another folder, or name a file with --weights PATH"
+            )
+        return fetch(wanted)
+    if not given:
+        raise WeightsError("--weights: is empty; the path of a file, or none, is due")
+    path = Path(given)
+    if not path.is_file():
+        raise WeightsError(f"--weights {path}: no such file")
+    return path
 
 
 def _without_pauses(recipe: Recipe) -> str:

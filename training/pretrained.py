@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from training.models import ArchitectureName
 from training.models.bit import ResNetV2
 from training.models.bit_npz import NpzError, load_npz
+from training.models.float32 import as_float32
 from training.models.names_and_shapes import differences
 from training.weights import WeightsError
 
@@ -32,7 +33,8 @@ _NOT_LOADED: Mapping[ArchitectureName, tuple[str, ...]] = {
     "resnet": ("fc.",),
     "vgg": ("classifier.",),
 }
-# A counter that only a momentum of None reads; files from before torch 0.4.1 lack it.
+# A counter that only a momentum of None reads, which no network here has; files from before torch
+# 0.4.1 lack it.
 _COUNTER = ".num_batches_tracked"
 
 
@@ -46,7 +48,7 @@ def load_pretrained(model: nn.Module, architecture: ArchitectureName, path: Path
 
     Raises:
         WeightsError: not such a file, or arrays are missing, extra, mis-shaped or not finite
-            floating point; the message names the first few.
+            floating point, as float32; the message names the first few.
     """
     if path.suffix == ".npz":
         if not isinstance(model, ResNetV2):
@@ -56,23 +58,29 @@ def load_pretrained(model: nn.Module, architecture: ArchitectureName, path: Path
         except NpzError as error:
             raise WeightsError(str(error)) from error
         return
-    skipped = _NOT_LOADED[architecture]
     state = model.state_dict()
-    wanted = {name: tensor for name, tensor in state.items() if not name.startswith(skipped)}
-    found = {name: tensor for name, tensor in _read(path).items() if not name.startswith(skipped)}
-    for name in wanted.keys() - found.keys():
-        if name.endswith(_COUNTER):
-            found[name] = wanted[name]
-    problem = differences(_shapes(wanted), _shapes(found))
+    found = _loaded(architecture, _read(path))
+    problem = differences(_shapes(_loaded(architecture, state)), _shapes(found))
     if problem:
         raise WeightsError(f"{path}: not weights of this {architecture}; {problem}")
     for name, tensor in found.items():
-        if not name.endswith(_COUNTER) and not _is_usable(tensor):
+        if (value := as_float32(tensor)) is None:
             raise WeightsError(
-                f"{path}: {name} holds {tensor.dtype}, or infinities or NaN; "
+                f"{path}: {name} holds {tensor.dtype}, or infinities or NaN as float32; "
                 "finite floating point is needed"
             )
-    model.load_state_dict(state | found)
+        state[name] = value
+    model.load_state_dict(state)
+
+
+def _loaded(architecture: ArchitectureName, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """What of a state dict is taken over."""
+    skipped = _NOT_LOADED[architecture]
+    return {
+        name: tensor
+        for name, tensor in state.items()
+        if not name.startswith(skipped) and not name.endswith(_COUNTER)
+    }
 
 
 def _read(path: Path) -> dict[str, Tensor]:
@@ -103,11 +111,6 @@ def _read(path: Path) -> dict[str, Tensor]:
     if all(name.startswith("module.") for name in loaded):
         return {name.removeprefix("module."): value for name, value in loaded.items()}
     return dict(loaded)
-
-
-def _is_usable(tensor: Tensor) -> bool:
-    dense = tensor.layout == torch.strided and not tensor.is_meta
-    return dense and tensor.is_floating_point() and bool(torch.isfinite(tensor).all())
 
 
 def _shapes(state: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:

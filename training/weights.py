@@ -16,16 +16,20 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from rich.progress import Progress, TaskID
 
 from handlers.checksums import ChecksumError, format_sums, parse_sums, sha256_of
+from training.cache_folder import cache_folder
 from training.download import DownloadError, discard, download
+from training.models import ArchitectureName
 from training.progress import download_bar
 
 _BIT = "https://storage.googleapis.com/bit_models"
 _TORCHVISION = "https://download.pytorch.org/models"
 _PAUSES_S = (1.0, 2.0, 4.0)
+_MIRROR = "CATBREEDS_WEIGHTS_MIRROR"
 
 
 class WeightsError(Exception):
@@ -39,55 +43,48 @@ class PublishedWeights:
     Attributes:
         name: of the file, as its publisher and the cache folder have it.
         url: its address.
-        licence: of the weights, and what they were trained on.
         sha256: the hexadecimal digits that its SHA-256 begins with; None: not published.
+        architecture: the only one that it loads into; each of `WEIGHTS` names it.
     """
 
     name: str
     url: str
-    licence: str
     sha256: str | None = None
+    architecture: ArchitectureName | None = None
 
 
 def _bit(member: str) -> PublishedWeights:
     name = f"BiT-M-{member}.npz"
-    licence = "Apache-2.0, Google's Big Transfer, trained on ImageNet-21k"
-    return PublishedWeights(name, f"{_BIT}/{name}", licence)
+    return PublishedWeights(name, f"{_BIT}/{name}", architecture="bit")
 
 
-def _torchvision(name: str, source: str = "torchvision") -> PublishedWeights:
-    licence = f"BSD-3-Clause, {source}, trained on ImageNet-1k"
+def _torchvision(name: str, architecture: ArchitectureName) -> PublishedWeights:
     # torchvision's names end with the first digits of the SHA-256, and torch.hub checks them.
     sha256 = Path(name).stem.rpartition("-")[2]
-    return PublishedWeights(name, f"{_TORCHVISION}/{name}", licence, sha256)
+    return PublishedWeights(name, f"{_TORCHVISION}/{name}", sha256, architecture)
 
 
 WEIGHTS: Mapping[str, PublishedWeights] = {
     each.name: each
     for each in (
         *map(_bit, ("R50x1", "R50x3", "R101x1", "R101x3", "R152x2", "R152x4")),
-        _torchvision("resnet34-b627a593.pth"),
-        _torchvision("vgg16-397923af.pth"),
-        _torchvision("inception_v3_google-0cc3c7bd.pth", "torchvision after Google's"),
-        _torchvision("mobilenet_v2-7ebf99e0.pth"),
+        _torchvision("resnet34-b627a593.pth", "resnet"),
+        _torchvision("vgg16-397923af.pth", "vgg"),
+        _torchvision("inception_v3_google-0cc3c7bd.pth", "inception"),
+        _torchvision("mobilenet_v2-7ebf99e0.pth", "mobilenet"),
     )
 }
 
 
-def cache_folder() -> Path:
-    """$XDG_CACHE_HOME/catbreeds/weights, without the variable below ~/.cache."""
-    home = Path(os.environ.get("XDG_CACHE_HOME", ""))
-    # https://specifications.freedesktop.org/basedir-spec/latest/: a relative path is to be ignored.
-    return (home if home.is_absolute() else Path.home() / ".cache") / "catbreeds" / "weights"
-
-
-def fetch(name: str, folder: Path | None = None, mirror: str | None = None) -> Path:
+def fetch(name: str, folder: Path | None = None) -> Path:
     """The file of that name, downloaded where it is not in the folder yet.
+
+    Where the environment has CATBREEDS_WEIGHTS_MIRROR, it comes from the folder at that address,
+    in place of its publisher, and is checked alike.
 
     Args:
         name: a key of `WEIGHTS`.
-        folder: made if missing; None: `cache_folder()`.
-        mirror: address of a folder that has the same files, in place of their publishers'.
+        folder: made if missing; None: `weights_folder()`.
 
     Raises:
         WeightsError: no such weights, no network, or not the file that was published.
@@ -95,9 +92,38 @@ def fetch(name: str, folder: Path | None = None, mirror: str | None = None) -> P
     if name not in WEIGHTS:
         raise WeightsError(f"weights {name!r}: must be one of {', '.join(WEIGHTS)}")
     published = WEIGHTS[name]
-    if mirror is not None:
-        published = dataclasses.replace(published, url=f"{mirror.rstrip('/')}/{name}")
-    return fetch_published(published, cache_folder() if folder is None else folder)
+    if mirror := os.environ.get(_MIRROR):
+        published = dataclasses.replace(published, url=f"{_folder_at(mirror)}/{name}")
+    return fetch_published(published, weights_folder() if folder is None else folder)
+
+
+def weights_folder() -> Path:
+    """The user's cache folder of weights.
+
+    Raises:
+        WeightsError: the user has none.
+    """
+    if (folder := cache_folder("weights")) is None:
+        raise WeightsError(
+            "there is no home folder to keep weights in; set XDG_CACHE_HOME to a folder, or name a "
+            "file with --weights PATH"
+        )
+    return folder
+
+
+def _folder_at(mirror: str) -> str:
+    """The address without a slash at its end."""
+    try:
+        address = urlsplit(mirror)
+        usable = address.scheme in ("http", "https") and address.hostname
+    except ValueError:
+        usable = False
+    if not usable or address.query or address.fragment:
+        raise WeightsError(
+            f"{_MIRROR}={ascii(mirror)[1:-1]}: must be the address of a folder, such as "
+            "https://files.example/weights"
+        )
+    return mirror.rstrip("/")
 
 
 def fetch_published(

@@ -54,6 +54,16 @@ def test_a_threshold_of_logits_may_be_any_number(
     assert (bundle.unsure_score, bundle.unsure_threshold) == (score, threshold)
 
 
+@pytest.mark.parametrize("stated", [None, 0.95, 1])
+def test_what_the_threshold_was_chosen_for_may_be_unknown(
+    model_dir: Path, stated: float | None
+) -> None:
+    """An archive of before does not say it, nor does one of an imported model."""
+    assert "sure_precision" not in load_bundle(model_dir).card
+    edit_json(CARD, lambda c: c.update(sure_precision=stated))(model_dir)
+    assert load_bundle(model_dir).card["sure_precision"] == stated
+
+
 def edit_json(name: str, edit: Callable[[dict[str, Any]], object]) -> Callable[[Path], None]:
     def change(model_dir: Path) -> None:
         read = json.loads((model_dir / name).read_text())
@@ -108,6 +118,9 @@ def test_a_card_may_say_what_to_expect(model_dir: Path, change: Callable[[Path],
         (edit_json(CARD, lambda c: c.update(temperature="1")), "temperature: '1'"),
         (edit_json(CARD, lambda c: c.pop("unsure_threshold")), "unsure_threshold: None"),
         (edit_json(CARD, lambda c: c.update(unsure_threshold=2)), "unsure_threshold: 2"),
+        (edit_json(CARD, lambda c: c.update(sure_precision=95)), "sure_precision: 95"),
+        (edit_json(CARD, lambda c: c.update(sure_precision="95%")), "sure_precision: '95%'"),
+        (edit_json(CARD, lambda c: c.update(sure_precision=True)), "sure_precision: True"),
         (edit_json(CARD, lambda c: c.pop("unsure_score")), "unsure_score: None is not allowed"),
         (edit_json(CARD, lambda c: c.update(unsure_score="odin")), "'odin' is .* 'energy'"),
         (

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from handlers.bundle import Bundle, UnsureScore, load_bundle
 from handlers.predictions import (
     Timing,
+    are_unsure,
     is_unsure,
     probabilities,
     result,
@@ -117,3 +118,8 @@ def test_unsure_below_the_threshold_of_the_score_that_the_card_names(
     bundle = dataclasses.replace(bundle, card=card)
     assert not is_unsure(bundle, torch.tensor(sure))
     assert is_unsure(bundle, torch.tensor(unsure))
+    # Evaluation asks of many at once by the same rule.
+    for logits, expected in ((sure, False), (unsure, True)):
+        both = torch.tensor([logits, logits])
+        found = are_unsure(both, 1.5, bundle.unsure_score, threshold)
+        assert found.tolist() == [expected, expected]

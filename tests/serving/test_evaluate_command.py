@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import yaml
+from PIL import Image
 
 from handlers.predictions import probabilities
+from serving import evaluate_command as command
 from serving.evaluate_command import UnknownSourceError, evaluate_command
 from serving.inference import ServiceError
 from serving.management import ModelNotFound
@@ -20,7 +24,7 @@ from serving.served_model import ServedModel, ServedModelError
 from tests.archives import describe_as, pack, registered, unpack
 from tests.service import DEMO, Service
 from tests.web.gateway_process import GatewayProcess
-from training.evaluation.predictor import Answered, Predictor
+from training.evaluation.predictor import Answered, EvaluationError, Predictor
 from training.evaluation.predictors import (
     ServedPredictor,
     described_by_card,
@@ -128,9 +132,15 @@ def test_main_figures_are_printed_and_the_report_lies_where_it_says(
     monkeypatch.setenv("COLUMNS", "120")
     monkeypatch.chdir(tmp_path)
     run = Path(shutil.copytree(demo_run, tmp_path / "run"))
-    outside = few / "images" / "Siamese"
+    outside = Path(shutil.copytree(few / "images" / "Siamese", tmp_path / "outside"))
     assert evaluate_command(str(run), few, "all", outside, "cat-breeds", None, False) == 0
     shown = capsys.readouterr().out
+    found = json.loads((run / "evaluation" / "evaluation.json").read_text())
+    for each in found["outside"]["comparison"]["scores"]:
+        line = next(line for line in shown.splitlines() if f"by {each['score']} " in line)
+        assert f" {each['outside_unsure']:.1%} " in line
+        assert "where 95% of the right answers are kept" in line
+        assert ("the best" in line) == (each["score"] == found["outside"]["comparison"]["best"])
     assert f"{DEMO}: 12 photos (all); 1 files of the folder have no answer" in shown
     for name in ("Top-1", "Majority baseline", "Macro-F1", "Calibration error", "Outside unsure"):
         assert name in shown
@@ -142,6 +152,75 @@ def test_main_figures_are_printed_and_the_report_lies_where_it_says(
     assert summary["report"] == f"evaluations/{DEMO}-0.1/evaluation.html"
     assert Path(summary["report"]).is_file()
     assert (summary["photos"], summary["not_answered"]) == (12, 1)
+    assert summary["outside"] is None
+
+
+def test_a_script_is_told_how_the_scores_compare(
+    demo_run: Path,
+    few: Path,
+    strangers: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    code = evaluate_command(str(demo_run), few, "all", strangers, "cat-breeds", tmp_path, True)
+    assert code == 0
+    summary = json.loads(capsys.readouterr().out)
+    found = json.loads((tmp_path / "evaluation.json").read_text())
+    comparison = summary["outside"].pop("comparison")
+    assert summary["outside"] == {"photos": 4, "unsure": found["outside"]["unsure"]}
+    assert comparison.pop("at_least_kept") == 0.95
+    assert comparison == found["outside"]["comparison"]
+    assert {each["score"] for each in comparison["scores"]} == {
+        "probability",
+        "max-logit",
+        "energy",
+    }
+    assert comparison["best"] in {each["score"] for each in comparison["scores"]}
+    assert summary["unsure"] == {
+        **found["unsure"]["bought"],
+        "sure_precision": found["unsure"]["sure_precision"],
+    }
+
+
+@pytest.fixture
+def strangers(tmp_path: Path) -> Path:
+    """Four plain colours."""
+    folder = tmp_path / "strangers"
+    folder.mkdir()
+    for number, colour in enumerate(("red", "lime", "blue", "white")):
+        Image.new("RGB", (40, 40), colour).save(folder / f"{number}.png")
+    return folder
+
+
+def test_a_calibration_error_of_nothing_is_told_as_well(
+    demo_run: Path,
+    few: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """And that the threshold was chosen for so much, beside what came of it."""
+    monkeypatch.setenv("COLUMNS", "120")
+    described = dataclasses.replace(from_run(demo_run).model, sure_precision=0.9)
+    labels = {
+        path.read_bytes(): described.classes.index(path.parent.name)
+        for path in few.glob("images/*/*.jpg")
+    }
+
+    class Sure:
+        """Answers rightly, with a probability of 1."""
+
+        model = described
+
+        def predict(self, photos: Sequence[bytes]) -> list[Answered]:
+            eye = torch.eye(len(described.classes))
+            return [Answered(1000 * eye[labels[photo]], False) for photo in photos]
+
+    monkeypatch.setattr(command, "_predictor", lambda *_: Sure())
+    assert evaluate_command("run", few, "all", None, "cat-breeds", tmp_path / "out", False) == 0
+    shown = capsys.readouterr().out
+    assert "0.0% before scaling" in shown
+    assert "100.0% of the others are right; chosen for 90%" in shown
 
 
 def test_a_service_s_problem_with_a_photo_is_named(
@@ -168,7 +247,7 @@ def test_where_nobody_answers_it_is_exit_code_3(
 def test_what_cannot_be_evaluated_says_why(
     service: Service, gateway: GatewayProcess, demo_run: Path, few: Path, tmp_path: Path
 ) -> None:
-    def evaluate(source: str, data: Path = few, **options: Any) -> None:  # noqa: ANN401
+    def evaluate(source: str, data: Path = few, **options: str) -> None:
         evaluate_command(source, data, "all", None, "cat-breeds", tmp_path, True, **options)
 
     with pytest.raises(UnknownSourceError, match=r"a run folder, a \.mar or an address"):
@@ -182,6 +261,13 @@ def test_what_cannot_be_evaluated_says_why(
     assert refused.value.status == 404
     with pytest.raises(ServedModelError, match="'dogs' is not served"):
         evaluate(gateway.url, model="dogs")
+    # One that is there would silently be another's figures.
+    with pytest.raises(UnknownSourceError, match=f"--model {DEMO}: only of a service"):
+        evaluate(str(demo_run), model=DEMO)
+    with pytest.raises(UnknownSourceError, match=r"--version 0\.1: only of a service"):
+        evaluate(str(demo_run), version="0.1")
+    with pytest.raises(EvaluationError, match=r"give --part all, .*, and --layout, one of"):
+        evaluate_command(gateway.url, few, "test", None, None, tmp_path, True)
 
 
 def test_a_server_without_a_record_is_refused(
@@ -205,6 +291,29 @@ def labels_only(
     archive = pack(folder, model_store / "labels-only-1.0.mar", seal=True)
     with registered(service, archive, "labels-only", "1.0"):
         yield "labels-only"
+
+
+@pytest.fixture
+def ten_at_most(
+    service: Service, model_store: Path, demo_archive: Path, tmp_path: Path
+) -> Iterator[str]:
+    """A model that never tells more than ten of its classes."""
+    folder = unpack(demo_archive, tmp_path / "ten")
+    config = yaml.safe_load((folder / "model-config.yaml").read_text())
+    config["catbreeds"] = {"limits": {"top_k": 10}}
+    (folder / "model-config.yaml").write_text(yaml.safe_dump(config))
+    describe_as(folder, "ten-at-most", "1.0")
+    archive = pack(folder, model_store / "ten-at-most-1.0.mar", seal=True)
+    with registered(service, archive, "ten-at-most", "1.0"):
+        yield "ten-at-most"
+
+
+def test_a_service_that_may_not_tell_all_classes_is_told_of(
+    service: Service, ten_at_most: str, few: Path, tmp_path: Path
+) -> None:
+    url = service.server.inference_url
+    with pytest.raises(ServedModelError, match=r"`limits\.top_k`.*its archive can be evaluated"):
+        evaluate_command(url, few, "all", None, "cat-breeds", tmp_path, True, ten_at_most)
 
 
 def test_labels_alone_are_refused(

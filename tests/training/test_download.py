@@ -3,6 +3,7 @@ from __future__ import annotations
 import resource
 import socket
 import tempfile
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -184,6 +185,73 @@ def test_redirects_are_followed_and_circles_are_not(server: WeightsServer, parti
     server.answers["/w"] = [lambda request: request.send(302, b"", {"Location": "/w"})] * 99
     with pytest.raises(DownloadError, match="circle of redirects"):
         get(server, partial)
+
+
+@pytest.mark.parametrize(
+    "location",
+    ["http://[::1", "http://.example/", "http://\xff/", "http://127.0.0.1:99999/", "ftp://x/"],
+)
+def test_a_redirect_to_what_is_no_address_is_told_in_one_line(
+    server: WeightsServer, partial: Path, location: str
+) -> None:
+    server.answers["/w"] = [lambda request: request.send(302, b"", {"Location": location})]
+    with pytest.raises(DownloadError, match=f"^{server.url}/w: ") as caught:
+        get(server, partial)
+    assert str(caught.value).isprintable()
+    assert len(server.asked) == 1
+
+
+def test_what_a_server_says_cannot_reach_the_terminal_raw(
+    server: WeightsServer, partial: Path
+) -> None:
+    def answer(request: Request) -> None:
+        request.send_response(404, "\x1b[2Jgone")
+        request.end_headers()
+
+    server.answers["/w"] = [answer]
+    with pytest.raises(DownloadError, match=r"answers 404  \[2Jgone"):
+        get(server, partial)
+
+
+@pytest.mark.parametrize(
+    "tag", [b"\xff\xfe", b'"a\nb"', b'"a"\r\nX-Other: 1', b"\0", '"猫"'.encode(), b"a", b'W/"a"']
+)
+def test_a_damaged_tag_is_taken_for_none(server: WeightsServer, partial: Path, tag: bytes) -> None:
+    partial.write_bytes(CONTENT[:1000])
+    partial.with_name("w.partial.etag").write_bytes(tag)
+    get(server, partial)
+    assert server.asked == [("/w", None)]
+    assert partial.read_bytes() == CONTENT
+
+
+def test_a_server_that_falls_silent_is_not_waited_for_without_end(
+    server: WeightsServer, partial: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("training.download._TIMEOUT_S", (10, 1))
+    over = threading.Event()
+
+    def before_the_header(_: Request) -> None:
+        over.wait(60)
+
+    def in_the_body(request: Request) -> None:
+        headers = {"Content-Length": str(len(CONTENT)), "ETag": server.files["/w"].tag}
+        request.send(200, CONTENT[: 1 << 17], headers)
+        request.wfile.flush()
+        over.wait(60)
+
+    try:
+        for stall, there in ((before_the_header, 0), (in_the_body, 1 << 17)):
+            server.answers["/w"] = [stall]
+            with pytest.raises(DownloadError, match=r"/w: .*timed out"):
+                get(server, partial, attempts=1)
+            assert (partial.stat().st_size if partial.exists() else 0) == there
+        server.asked.clear()
+        monkeypatch.undo()
+        get(server, partial)
+    finally:
+        over.set()
+    assert server.asked == [("/w", f"bytes={1 << 17}-")]
+    assert partial.read_bytes() == CONTENT
 
 
 def test_nobody_there_is_told_in_one_line(partial: Path) -> None:

@@ -120,6 +120,15 @@ def test_data_parallel_half_precision_and_old_batch_norms(tmp_path: Path) -> Non
 CONV = "layer2.0.conv1.weight"
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64, torch.float8_e4m3fn])
+def test_other_floating_point_is_converted(tmp_path: Path, dtype: torch.dtype) -> None:
+    source, target = build("resnet", 9, seed=1), build("resnet", 4, seed=2)
+    state = source.state_dict()
+    state[CONV] = state[CONV].to(dtype)
+    load_pretrained(target, "resnet", save(tmp_path / "weights.pth", state))
+    assert torch.equal(target.state_dict()[CONV], state[CONV].float())
+
+
 def drop(state: State) -> None:
     del state[CONV]
 
@@ -145,6 +154,14 @@ def spoil(state: State) -> None:
     state[CONV][0] = float("nan")
 
 
+def overflow(state: State) -> None:
+    state[CONV] = torch.full(state[CONV].shape, 1e300, dtype=torch.float64)
+
+
+def spoil_an_eighth(state: State) -> None:
+    state[CONV] = torch.full(state[CONV].shape, float("nan")).to(torch.float8_e4m3fn)
+
+
 @pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
 @pytest.mark.parametrize(
     ("change", "named"),
@@ -155,6 +172,8 @@ def spoil(state: State) -> None:
         (reshape, rf"wrong shape: {CONV} 8x1x3x3 instead of 8x4x3x3$"),
         (round_off, rf"{CONV} holds torch\.int32, .* finite floating point is needed"),
         (spoil, rf"{CONV} holds .* NaN"),
+        (overflow, rf"{CONV} holds torch\.float64, or infinities or NaN as float32"),
+        (spoil_an_eighth, rf"{CONV} holds torch\.float8_e4m3fn, or infinities or NaN"),
     ],
 )
 def test_what_does_not_fit_is_named_and_changes_nothing(

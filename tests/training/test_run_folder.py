@@ -57,6 +57,21 @@ def test_a_run_comes_back_as_it_was_written(tmp_path: Path, model: torch.nn.Modu
     assert golden.std(dim=0).min() > 0
 
 
+@pytest.mark.parametrize("stated", [0.95, None])
+def test_the_card_says_what_the_threshold_was_chosen_for(
+    tmp_path: Path, model: torch.nn.Module, stated: float | None
+) -> None:
+    write_run(tmp_path, dataclasses.replace(RUN, sure_precision=stated), model, golden_photos()[:1])
+    described = json.loads((tmp_path / "run.json").read_text())
+    assert described["sure_precision"] == stated
+    assert model_card(read_run(tmp_path), "1.0")["sure_precision"] == stated
+    # As a run of before has it.
+    del described["sure_precision"]
+    (tmp_path / "run.json").write_text(json.dumps(described))
+    assert read_run(tmp_path) == RUN
+    assert model_card(read_run(tmp_path), "1.0")["sure_precision"] is None
+
+
 @pytest.mark.parametrize("absent", [True, False])
 def test_a_run_without_what_to_expect_is_read_as_ever(
     tmp_path: Path, model: torch.nn.Module, absent: bool

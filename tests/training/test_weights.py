@@ -21,7 +21,6 @@ from training.weights import (
     WEIGHTS,
     PublishedWeights,
     WeightsError,
-    cache_folder,
     fetch,
     fetch_published,
 )
@@ -44,15 +43,17 @@ NPZ = npz()
 
 
 @pytest.fixture
-def server() -> Iterator[WeightsServer]:
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[WeightsServer]:
+    """Asked in place of the publishers."""
     with WeightsServer() as running:
+        monkeypatch.setenv("CATBREEDS_WEIGHTS_MIRROR", running.url)
         running.files[f"/{NAME}"] = File(CONTENT)
         running.files[f"/{NPZ_NAME}"] = File(NPZ)
         yield running
 
 
 def published(server: WeightsServer) -> PublishedWeights:
-    return PublishedWeights(NAME, f"{server.url}/{NAME}", "none", SHA256[:8])
+    return PublishedWeights(NAME, f"{server.url}/{NAME}", SHA256[:8])
 
 
 def names(folder: Path) -> set[str]:
@@ -64,7 +65,7 @@ def test_what_is_published_and_where() -> None:
     for name, each in WEIGHTS.items():
         assert each.name == name == each.url.rpartition("/")[2]
         assert each.url.startswith("https://")
-        assert each.licence
+        assert each.architecture
     first = WEIGHTS["BiT-M-R50x1.npz"]
     assert first.url == "https://storage.googleapis.com/bit_models/BiT-M-R50x1.npz"
     vgg = WEIGHTS["vgg16-397923af.pth"]
@@ -72,23 +73,59 @@ def test_what_is_published_and_where() -> None:
     assert vgg.sha256 == "397923af"
 
 
-def test_the_cache_folder_follows_the_xdg_specification(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", "/somewhere")
-    assert cache_folder() == Path("/somewhere/catbreeds/weights")
-    for other in ("", "relative/path"):
-        monkeypatch.setenv("XDG_CACHE_HOME", other)
-        assert cache_folder() == Path.home() / ".cache/catbreeds/weights"
-
-
-def test_a_file_is_fetched_once(
+def test_a_file_is_fetched_once_into_the_users_cache(
     server: WeightsServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    path = fetch(NPZ_NAME, mirror=server.url + "/")
+    path = fetch(NPZ_NAME)
     assert path == tmp_path / "catbreeds" / "weights" / NPZ_NAME
     assert path.read_bytes() == NPZ
-    assert fetch(NPZ_NAME, mirror=server.url) == path
+    assert fetch(NPZ_NAME) == path
     assert len(server.asked) == 1
+
+
+def test_without_a_home_the_way_out_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("training.weights.cache_folder", lambda _: None)
+    with pytest.raises(WeightsError, match=r"no home folder .* XDG_CACHE_HOME .* --weights PATH"):
+        fetch(NPZ_NAME)
+
+
+@pytest.mark.parametrize("end", ["", "/"])
+def test_a_mirror_is_asked_in_place_of_the_publisher_and_checked_alike(
+    server: WeightsServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, end: str
+) -> None:
+    monkeypatch.setenv("CATBREEDS_WEIGHTS_MIRROR", f"{server.url}/mirror{end}")
+    server.files[f"/mirror/{NPZ_NAME}"] = File(NPZ)
+    server.files["/mirror/vgg16-397923af.pth"] = File(CONTENT)
+    assert fetch(NPZ_NAME, tmp_path).read_bytes() == NPZ
+    with pytest.raises(WeightsError, match="should begin with 397923af; what came was deleted"):
+        fetch("vgg16-397923af.pth", tmp_path)
+    assert [path for path, _ in server.asked] == [
+        f"/mirror/{NPZ_NAME}",
+        "/mirror/vgg16-397923af.pth",
+    ]
+
+
+@pytest.mark.parametrize(
+    "mirror",
+    ["files.example/weights", "ftp://files.example", "https://", "http://[::1", "http://x/?a=\x1b"],
+)
+def test_what_is_no_address_of_a_mirror_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mirror: str
+) -> None:
+    monkeypatch.setenv("CATBREEDS_WEIGHTS_MIRROR", mirror)
+    with pytest.raises(WeightsError, match=r"^CATBREEDS_WEIGHTS_MIRROR=.*: must be the") as caught:
+        fetch(NPZ_NAME, tmp_path)
+    assert str(caught.value).isprintable()
+
+
+def test_an_empty_variable_is_no_mirror(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    monkeypatch.setenv("CATBREEDS_WEIGHTS_MIRROR", "")
+    monkeypatch.setattr("training.weights.download", lambda url, *_: asked.append(url))
+    with pytest.raises(WeightsError, match="not a whole"):
+        fetch(NPZ_NAME, tmp_path)
+    assert asked == [WEIGHTS[NPZ_NAME].url]
 
 
 def test_a_checked_file_leaves_nothing_beside_it(server: WeightsServer, tmp_path: Path) -> None:
@@ -115,13 +152,13 @@ def test_offline_the_message_says_what_to_put_where(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as closed:
         url = f"http://127.0.0.1:{closed.getsockname()[1]}/{NAME}"
     with pytest.raises(WeightsError) as caught:
-        fetch_published(PublishedWeights(NAME, url, "none", SHA256), tmp_path, NO_PAUSE)
+        fetch_published(PublishedWeights(NAME, url, SHA256), tmp_path, NO_PAUSE)
     message = str(caught.value)
     assert message.startswith(f"{url}: ")
     assert message.endswith(f"put {NAME} into {tmp_path}, or name it with --weights PATH")
     assert "bytes are in" not in message
     (tmp_path / NAME).write_bytes(CONTENT)
-    assert fetch_published(PublishedWeights(NAME, url, "none", SHA256), tmp_path) == tmp_path / NAME
+    assert fetch_published(PublishedWeights(NAME, url, SHA256), tmp_path) == tmp_path / NAME
 
 
 def test_other_bytes_than_the_published_are_deleted(server: WeightsServer, tmp_path: Path) -> None:
@@ -158,36 +195,36 @@ def test_a_kept_file_is_checked_at_each_use(server: WeightsServer, tmp_path: Pat
 def test_without_a_published_checksum_the_first_one_is_kept(
     server: WeightsServer, tmp_path: Path
 ) -> None:
-    path = fetch(NPZ_NAME, tmp_path, server.url)
+    path = fetch(NPZ_NAME, tmp_path)
     record = tmp_path / f"{NPZ_NAME}.sha256"
     assert record.read_text() == f"{hashlib.sha256(NPZ).hexdigest()}  {NPZ_NAME}\n"
     path.write_bytes(npz(seed=1))
     with pytest.raises(WeightsError, match=r"remove it \(and BiT-M-R50x1\.npz\.sha256"):
-        fetch(NPZ_NAME, tmp_path, server.url)
+        fetch(NPZ_NAME, tmp_path)
     path.unlink()
     record.unlink()
     server.files[f"/{NPZ_NAME}"] = File(npz(seed=1))
-    assert fetch(NPZ_NAME, tmp_path, server.url).read_bytes() == npz(seed=1)
+    assert fetch(NPZ_NAME, tmp_path).read_bytes() == npz(seed=1)
 
 
 @pytest.mark.parametrize("text", ["", "no checksum", f"{SHA256}  another.npz\n", "\0"])
 def test_a_spoilt_record_is_named(server: WeightsServer, tmp_path: Path, text: str) -> None:
-    fetch(NPZ_NAME, tmp_path, server.url)
+    fetch(NPZ_NAME, tmp_path)
     (tmp_path / f"{NPZ_NAME}.sha256").write_text(text)
     with pytest.raises(WeightsError, match=rf"{NPZ_NAME}: .* remove it"):
-        fetch(NPZ_NAME, tmp_path, server.url)
+        fetch(NPZ_NAME, tmp_path)
 
 
 def test_a_file_put_there_by_hand_is_taken_if_it_is_whole(
     server: WeightsServer, tmp_path: Path
 ) -> None:
     (tmp_path / NPZ_NAME).write_bytes(NPZ)
-    fetch(NPZ_NAME, tmp_path, server.url)
+    fetch(NPZ_NAME, tmp_path)
     assert server.asked == []
     (tmp_path / f"{NPZ_NAME}.sha256").unlink()
     (tmp_path / NPZ_NAME).write_bytes(NPZ[:-100])
     with pytest.raises(WeightsError, match=r"not a whole \.npz archive"):
-        fetch(NPZ_NAME, tmp_path, server.url)
+        fetch(NPZ_NAME, tmp_path)
 
 
 @pytest.mark.parametrize("where", [0, 700, -200])
@@ -198,7 +235,7 @@ def test_a_damaged_archive_is_noticed_without_any_published_checksum(
     damaged[where] ^= 255
     server.files[f"/{NPZ_NAME}"] = File(bytes(damaged))
     with pytest.raises(WeightsError, match="what came was deleted"):
-        fetch(NPZ_NAME, tmp_path, server.url)
+        fetch(NPZ_NAME, tmp_path)
     assert names(tmp_path) == set()
 
 
@@ -209,17 +246,17 @@ def test_what_google_cloud_storage_says_of_the_file_is_compared(
     file = server.files[f"/{NPZ_NAME}"]
     file.headers["x-goog-hash"] = f"crc32c=4gcgLQ==, md5={md5}"
     file.break_after = [1000]
-    right = PublishedWeights(NPZ_NAME, f"{server.url}/{NPZ_NAME}", "none")
+    right = PublishedWeights(NPZ_NAME, f"{server.url}/{NPZ_NAME}")
     fetch_published(right, tmp_path / "right", NO_PAUSE)
     server.files[f"/{NPZ_NAME}"] = File(npz(seed=1), headers=file.headers)
     with pytest.raises(WeightsError, match=r"its MD5 is [0-9a-f]{32}, the server's is"):
-        fetch(NPZ_NAME, tmp_path / "wrong", server.url)
+        fetch(NPZ_NAME, tmp_path / "wrong")
     assert names(tmp_path / "wrong") == set()
 
 
 def test_a_missing_file_and_a_page_are_told(server: WeightsServer, tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match=r"vgg16-397923af\.pth: the server answers 404"):
-        fetch("vgg16-397923af.pth", tmp_path, server.url)
+        fetch("vgg16-397923af.pth", tmp_path)
     server.files[f"/{NAME}"] = File(b"<html>", headers={"Content-Type": "text/html"})
     with pytest.raises(WeightsError, match="a page came in place of the file"):
         fetch_published(published(server), tmp_path)
@@ -257,7 +294,7 @@ def another_process(server: WeightsServer, folder: Path) -> Iterator[subprocess.
     script = (
         "from pathlib import Path\n"
         "from training.weights import PublishedWeights, fetch_published\n"
-        f"weights = PublishedWeights({NAME!r}, '{server.url}/{NAME}', 'none', {SHA256!r})\n"
+        f"weights = PublishedWeights({NAME!r}, '{server.url}/{NAME}', {SHA256!r})\n"
         "print('about to', flush=True)\n"
         f"print(fetch_published(weights, Path({str(folder)!r})))"
     )

@@ -2,7 +2,7 @@
 
 with WeightsServer() as server:
     server.files["/bit.npz"] = File(content)
-    fetch_published(PublishedWeights("bit.npz", server.url + "/bit.npz", "none"), folder)
+    fetch_published(PublishedWeights("bit.npz", server.url + "/bit.npz"), folder)
     assert server.asked == [...]
 """
 

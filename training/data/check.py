@@ -55,7 +55,7 @@ def check(dataset: Dataset, scan: Scan, split: Split) -> DataReport:
         folder=str(dataset.folder),
         photos=len(dataset.photos),
         animals=len({photo.group for photo in dataset.photos}),
-        majority_class=max(classes, key=lambda count: count.total).name,
+        majority_class=dataset.classes[dataset.majority_label],
         classes=classes,
         parts={part: _part_count(dataset, photos, len(placed)) for part, photos in parts.items()},
         split_hash=split.hash,

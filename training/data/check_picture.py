@@ -16,9 +16,9 @@ from matplotlib.figure import Figure, SubFigure
 from PIL import Image
 
 from handlers.images import decode_image
-from training.data.dataset import DatasetError
+from training.data.dataset import check_outside
 from training.data.photo_facts import LIMITS
-from training.data.report import ClassCount, DataReport
+from training.data.report import ClassCount, DataReport, printable
 
 # Told apart by the colour-blind as well (Okabe and Ito 2008, https://jfly.uni-koeln.de/color/).
 _COLOURS = {
@@ -42,8 +42,7 @@ def draw(report: DataReport, path: Path) -> None:
         DatasetError: the file would lie in the data folder, which is never changed.
         OSError: it cannot be written.
     """
-    if path.resolve().is_relative_to(Path(report.folder).resolve()):
-        raise DatasetError(f"{path}: lies in the data folder, which is never changed; name another")
+    check_outside(path, Path(report.folder))
     pairs = list(_pairs(report))
     rows = -(-len(pairs) // _PAIRS_A_ROW)
     heights = [_AROUND_BARS + _BAR * len(report.classes)]
@@ -175,4 +174,5 @@ def _caption(path: str) -> str:
 
 
 def _short(text: str, most: int) -> str:
+    text = printable(text)
     return text if len(text) <= most else f"{text[: most - 1]}…"

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from training.data.report import ClassCount, Copies, DataReport, PhotoSize
+from training.data.report import ClassCount, Copies, DataReport, PhotoSize, printable
 
 # Of a long list, which `asdict` has whole.
 _SHOWN = 8
@@ -79,7 +79,7 @@ def _findings(console: Console, report: DataReport) -> None:
         "Groups of photos that look the same": _named(report.near_copies),
         "Groups of copies in more than one class": conflicts,
         "Photos left out, as the layout has copies in another part": report.dropped,
-        "Classes too small to hold anything out": report.unsplit,
+        "Classes of which nothing is held out": _unsplit(report),
     }
     for title, lines in lists.items():
         console.print(f"[bold]{title}: {len(lines):,}[/]" if lines else f"{title}: none")
@@ -97,6 +97,18 @@ def _findings(console: Console, report: DataReport) -> None:
         )
 
 
+def _unsplit(report: DataReport) -> list[str]:
+    """With why: one without photos can never be answered with, and should be removed."""
+    counts = {count.name: count for count in report.classes}
+
+    def why(count: ClassCount) -> str:
+        if count.decodable:
+            return "too small"
+        return "no photo that decodes" if count.total else "no photo"
+
+    return [f"{name}: {why(counts[name])}" for name in report.unsplit]
+
+
 def _named(groups: Iterable[Copies]) -> list[str]:
     return [_joined(group) for group in groups]
 
@@ -110,6 +122,5 @@ def _size(size: PhotoSize) -> str:
 
 
 def _text(text: str) -> str:
-    """Safe to print: a file's name may hold markup, control characters or broken UTF-8."""
-    shown = "".join(character if character.isprintable() else "?" for character in text)
-    return escape(shown)
+    """Safe to print: what could be taken for markup, too."""
+    return escape(printable(text))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -47,7 +48,31 @@ class Dataset:
     photos: tuple[Photo, ...]
     rows_without_file: tuple[str, ...] = ()
 
+    @property
+    def majority_label(self) -> int:
+        """Of the commonest class of all photos; of several the first in the order of classes."""
+        counts = Counter(photo.label for photo in self.photos)
+        return max(range(len(self.classes)), key=lambda label: counts[label])
+
     def majority_baseline(self, photos: Sequence[Photo]) -> float:
         """Share of right answers when the commonest class of all photos is always given."""
-        (commonest, _), *_ = Counter(photo.label for photo in self.photos).most_common(1)
+        commonest = self.majority_label
         return sum(photo.label == commonest for photo in photos) / len(photos)
+
+
+def is_inside(path: Path, folder: Path) -> bool:
+    """Whether a path is a folder or leads to something below it, by whatever links."""
+    # Not Path.resolve, which raises RuntimeError where a link leads to itself.
+    return Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder))
+
+
+def check_outside(path: Path, folder: Path) -> None:
+    """Call this before anything is written to `path`.
+
+    Raises:
+        DatasetError: it lies in the data folder, which is never changed.
+    """
+    if is_inside(path, folder):
+        raise DatasetError(
+            f"{path}: lies in the data folder {folder}, which is never changed; name another"
+        )

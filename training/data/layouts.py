@@ -13,14 +13,16 @@ Classes are in the order of their names' code points, capitals first, on every m
 from __future__ import annotations
 
 import csv
+import errno
 import os
 import re
+import stat
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Literal
 
-from training.data.dataset import Dataset, DatasetError, Part, Photo
+from training.data.dataset import Dataset, DatasetError, Part, Photo, is_inside
 
 LayoutName = Literal["folders", "cat-breeds", "pets", "animals-10", "dogs-vs-cats", "cats-and-dogs"]
 
@@ -60,12 +62,14 @@ def read_dataset(layout: LayoutName, folder: Path) -> Dataset:
     """
     if layout not in _READERS:
         raise DatasetError(f"layout {layout!r} is not allowed; one of {list(_READERS)} is")
-    if not folder.is_dir():
-        raise DatasetError(f"{folder}: no such folder; a data folder of the layout {layout} is due")
     try:
+        if not folder.is_dir():
+            raise DatasetError(
+                f"{folder}: no such folder; a data folder of the layout {layout} is due"
+            )
         return _READERS[layout](folder)
     except OSError as error:
-        raise DatasetError(f"{error.filename}: {error.strerror}") from error
+        raise DatasetError(f"{error.filename or folder}: {error.strerror or error}") from error
 
 
 def _class_folders(folder: Path) -> Dataset:
@@ -96,9 +100,13 @@ def _cat_breeds(folder: Path) -> Dataset:
 
 def _listed_animals(table: Path) -> set[tuple[str, str]]:
     """(breed, id) of each row."""
+    # A pipe, say, would be waited for for ever.
+    if not stat.S_ISREG(table.stat().st_mode):
+        raise DatasetError(f"{table}: not a file; a CSV file with columns id and breed is due")
     try:
         with table.open(newline="", encoding="utf-8-sig") as file:
-            rows = csv.DictReader(file)
+            # Else a quote that is never closed would swallow all rows behind it without a word.
+            rows = csv.DictReader(file, strict=True)
             missing = {"id", "breed"} - set(rows.fieldnames or ())
             if missing:
                 raise DatasetError(
@@ -193,14 +201,14 @@ def _entries(folder: Path, below: str) -> Iterator[os.DirEntry[str]]:
         DatasetError: the folder leads out of the data folder.
     """
     inner = folder / below
-    if not inner.resolve().is_relative_to(folder.resolve()):
+    if not is_inside(inner, folder):
         raise DatasetError(f"{inner}: a link that leads out of {folder}; folders in it may not")
     with os.scandir(inner) as entries:
         yield from (entry for entry in entries if not entry.name.startswith("."))
 
 
 def _folders(folder: Path, below: str) -> tuple[str, ...]:
-    return tuple(sorted(entry.name for entry in _entries(folder, below) if entry.is_dir()))
+    return tuple(sorted(entry.name for entry in _entries(folder, below) if _leads_to_dir(entry)))
 
 
 def _files(folder: Path, below: str, suffixes: tuple[str, ...]) -> list[str]:
@@ -208,8 +216,18 @@ def _files(folder: Path, below: str, suffixes: tuple[str, ...]) -> list[str]:
     return sorted(
         entry.name
         for entry in _entries(folder, below)
-        if entry.name.lower().endswith(suffixes) and not entry.is_dir()
+        if entry.name.lower().endswith(suffixes) and not _leads_to_dir(entry)
     )
+
+
+def _leads_to_dir(entry: os.DirEntry[str]) -> bool:
+    """A link to itself leads nowhere, as a dangling one does."""
+    try:
+        return entry.is_dir()
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            return False
+        raise
 
 
 _READERS: Mapping[str, Callable[[Path], Dataset]] = {

@@ -50,27 +50,46 @@ def alike(one: Looks, other: Looks) -> NDArray[np.bool_]:
     return frequencies & gradients
 
 
-def alike_pairs(looks: Looks) -> NDArray[np.int64]:
-    """All pairs of looks that are the same.
+def alike_firsts(looks: Looks) -> NDArray[np.int64]:
+    """Which looks belong together, as they are the same directly or through others.
+
+    Pairs are forgotten as soon as they have been joined: of N looks of one picture there are half
+    of N squared. Memory is that of a few arrays of N numbers.
 
     Args:
         looks: (N, 3), no two of them equal in all bits.
 
     Returns:
-        Indices (pairs, 2), the smaller first, sorted, each pair once.
+        (N,), the index of the first look that each belongs to; its own where it is that.
     """
-    found = [np.empty((0, 2), dtype=np.int64)]
+    firsts = np.arange(len(looks))
     for one, other in combinations(_BANDS, 2):
         keys = looks[:, 0] & (one | other)
-        order = np.argsort(keys, kind="stable")
-        keys = keys[order]
-        # Each look is compared with the next of the same key, with the one after that, ...
-        rows, step = np.arange(len(keys)), 0
+        order = np.lexsort((firsts, keys))
+        keys, joined = keys[order], firsts[order]
+        begins = np.ones(len(keys), dtype=np.bool_)
+        begins[1:] = (keys[1:] != keys[:-1]) | (joined[1:] != joined[:-1])
+        runs = np.cumsum(begins)
+        # Each look is compared with those of the same key, from the first behind its own cluster.
+        rows = np.arange(len(keys))
+        others = np.searchsorted(runs, runs, side="right")
+        ends = np.searchsorted(keys, keys, side="right")
         while len(rows):
-            step += 1
-            rows = rows[rows + step < len(keys)]
-            rows = rows[keys[rows] == keys[rows + step]]
-            left, right = order[rows], order[rows + step]
-            same = alike(looks[left], looks[right])
-            found.append(np.stack([left[same], right[same]], axis=1))
-    return np.unique(np.sort(np.concatenate(found), axis=1), axis=0)
+            left = others < ends
+            rows, others, ends = rows[left], others[left], ends[left]
+            _join_alike(looks, firsts, order[rows], order[others])
+            others = others + 1
+    return firsts
+
+
+def _join_alike(
+    looks: Looks, firsts: NDArray[np.int64], ones: NDArray[np.int64], others: NDArray[np.int64]
+) -> None:
+    """Join, in `firsts`, the pairs of some that are the same and were not together before."""
+    apart = firsts[ones] != firsts[others]
+    ones, others = ones[apart], others[apart]
+    same = alike(looks[ones], looks[others])
+    for one, other in zip(ones[same].tolist(), others[same].tolist(), strict=True):
+        first, second = sorted((int(firsts[one]), int(firsts[other])))
+        if first != second:
+            firsts[firsts == second] = first

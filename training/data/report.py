@@ -25,9 +25,14 @@ class ClassCount:
     undecodable: int
 
     @property
+    def decodable(self) -> int:
+        """Those that can be learned from or judged by."""
+        return self.training + self.validation + self.test + self.dropped
+
+    @property
     def total(self) -> int:
         """All of them."""
-        return self.training + self.validation + self.test + self.dropped + self.undecodable
+        return self.decodable + self.undecodable
 
 
 @dataclass(frozen=True)
@@ -97,7 +102,7 @@ class DataReport:
         label_conflicts: copies of either kind in more than one class.
         crossing: by the split; none, unless the layout itself says so.
         crossing_by_photo: by a split of the same sizes that deals out single photos.
-        unsplit: classes too small to hold out any photo.
+        unsplit: classes none of whose photos is held out: too small, or without one that decodes.
         smallest, largest: by pixels; None where none decodes.
     """
 
@@ -119,3 +124,8 @@ class DataReport:
     unsplit: tuple[str, ...]
     smallest: PhotoSize | None
     largest: PhotoSize | None
+
+
+def printable(text: str) -> str:
+    """A name as it can be shown: a file's may hold control characters, or be no UTF-8."""
+    return "".join(character if character.isprintable() else "?" for character in text)

@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from training.data import scan_cache
 from training.data.clusters import Clusters
 from training.data.dataset import Dataset, DatasetError
-from training.data.looks import alike_pairs
+from training.data.looks import alike_firsts
 from training.data.photo_facts import PhotoFacts, read_facts_of
 from training.data.scan_cache import COMPARABLE, UNDECODABLE, UNKNOWN, FactsTable
 from training.progress import progress_bar
@@ -177,7 +177,7 @@ def _near_groups(table: FactsTable, exact: list[list[int]]) -> list[list[int]]:
         if holders[its_look] < 0:
             holders[its_look] = content
         clusters.join(int(holders[its_look]), content)
-    for one, other in holders[alike_pairs(looks)].tolist():
+    for one, other in zip(holders[alike_firsts(looks)].tolist(), holders.tolist(), strict=True):
         clusters.join(one, other)
     return [
         sorted(row for content in contents for row in exact[content])

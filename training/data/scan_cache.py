@@ -1,7 +1,7 @@
 """What earlier scans found, a file a data folder in $XDG_CACHE_HOME/catbreeds/scans (~/.cache/...).
 
 A file is the SHA-256 of what follows it, and a .npz of arrays. One that is damaged, or was written
-by other code, is taken for none.
+by other code, is taken for none. Nothing is kept in the data folder itself.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ import PIL
 import pillow_heif
 from numpy.typing import NDArray
 
+from training.cache_folder import cache_folder
+from training.data.dataset import is_inside
 from training.data.photo_facts import LIMITS, PhotoFacts
 
 # Raised whenever the same file would be found to hold something else.
@@ -90,17 +92,15 @@ class FactsTable:
 
 
 def cache_file(folder: Path) -> Path | None:
-    """Where the scan of a data folder is kept; None where the user has no home."""
-    # The specification has relative paths ignored:
-    # https://specifications.freedesktop.org/basedir-spec/latest/
-    base = Path(os.environ.get("XDG_CACHE_HOME", ""))
-    if not base.is_absolute():
-        try:
-            base = Path.home() / ".cache"
-        except RuntimeError:
-            return None
-    name = hashlib.sha256(os.fsencode(folder.resolve())).hexdigest()[:32]
-    return base / "catbreeds" / "scans" / f"{name}.npz"
+    """Where the scan of a data folder is kept.
+
+    None: the user has no home, or it would be in that very folder, which is never changed.
+    """
+    kept = cache_folder("scans")
+    if kept is None or is_inside(kept, folder):
+        return None
+    name = hashlib.sha256(os.fsencode(os.path.realpath(folder))).hexdigest()[:32]
+    return kept / f"{name}.npz"
 
 
 def load(folder: Path) -> FactsTable | None:
@@ -111,15 +111,27 @@ def load(folder: Path) -> FactsTable | None:
     except OSError:
         return None
     digest, packed = content[:_DIGEST_BYTES], content[_DIGEST_BYTES:]
-    if not packed or hashlib.sha256(packed).digest() != digest:
+    if hashlib.sha256(packed).digest() != digest:
         return None
+    try:
+        return _unpacked(packed)
+    except Exception:
+        # What other code wrote may lack anything, and numpy answers with nearly any exception.
+        return None
+
+
+def _unpacked(packed: bytes) -> FactsTable | None:
     with np.load(io.BytesIO(packed), allow_pickle=False) as arrays:
-        if arrays["method"].tobytes().decode() != _METHOD:
+        if _text(arrays["method"]) != _METHOD:
             return None
         paths = _text(arrays["paths"]).split("\0")
-        errors = json.loads(_text(arrays["errors"]))
+        errors = {int(row): str(why) for row, why in json.loads(_text(arrays["errors"])).items()}
         rows = arrays["rows"]
-    return FactsTable(paths, rows, {int(row): why for row, why in errors.items()})
+    if rows.dtype != _ROW or rows.shape != (len(paths),):
+        return None
+    if sorted(errors) != np.flatnonzero(rows["state"] == UNDECODABLE).tolist():
+        return None
+    return FactsTable(paths, rows, errors)
 
 
 def save(folder: Path, table: FactsTable) -> None:

@@ -22,7 +22,8 @@ class Split:
     Attributes:
         dropped: in no part, for they show what is in a part that the layout itself fixes.
         hash: SHA-256 of the sorted lines "part path", to tell later what a figure is about.
-        unsplit: classes with photos none of which is held out, such as one with a single animal.
+        unsplit: classes none of whose photos is held out, such as one with a single animal, or
+            without a photo that decodes.
     """
 
     training: tuple[Photo, ...]
@@ -81,14 +82,15 @@ def split(dataset: Dataset, scan: Scan, validation: float, test: float, seed: in
     for placed in (*parts.values(), dropped):
         placed.sort(key=lambda photo: photo.path)
     held_out = {photo.label for photo in (*parts["validation"], *parts["test"])}
-    shown = {photo.label for photo in photos}
     return Split(
         training=tuple(parts["training"]),
         validation=tuple(parts["validation"]),
         test=tuple(parts["test"]),
         dropped=tuple(dropped),
         hash=_hash(parts.items()),
-        unsplit=tuple(sorted(dataset.classes[label] for label in shown - held_out)),
+        unsplit=tuple(
+            sorted(name for label, name in enumerate(dataset.classes) if label not in held_out)
+        ),
     )
 
 

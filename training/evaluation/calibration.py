@@ -27,28 +27,41 @@ KEPT = 0.95
 def fit_temperature(logits: Tensor, labels: Tensor) -> float:
     """The temperature with the least cross-entropy (Guo et al. 2017, https://arxiv.org/abs/1706.04599).
 
+    Where every answer is right there is no least: the colder, the better, as nothing tells how sure
+    would be too sure (Albert and Anderson 1984, https://doi.org/10.1093/biomet/71.1.1: completely
+    separated data have no estimate of the greatest likelihood). Even a photo of none of the classes
+    would then be answered with nearly 100%. The logits stay as training left them.
+
     Args:
-        logits: float (N, classes) of held-out photos.
+        logits: finite float (N, classes) of held-out photos, N at least 1.
         labels: int64 (N,).
 
     Returns:
-        A number between 0.05 and 20; the logits are divided by it before the softmax.
+        A number between 0.05 and 20, by which the logits are divided before the softmax; 1 where no
+        answer is wrong.
+
+    Raises:
+        ValueError: no photo, or logits that are not finite.
     """
+    if not len(logits) or not logits.isfinite().all():
+        raise ValueError("finite logits of at least one photo are needed to fit a temperature")
+    if right_answers(logits, labels).all():
+        return 1.0
 
     def loss(log_temperature: float) -> float:
-        scaled = logits.double() / torch.tensor(log_temperature).double().exp()
+        scaled = logits.double() / math.exp(log_temperature)
         return float(F.cross_entropy(scaled, labels))
 
     # The loss is convex in 1/temperature, so it has one valley in log temperature as well, and
     # a ternary search finds its floor.
-    low, high = (float(torch.tensor(end).log()) for end in (_COLDEST, _HOTTEST))
+    low, high = math.log(_COLDEST), math.log(_HOTTEST)
     for _ in range(_ROUNDS):
         third = (high - low) / 3
         if loss(low + third) < loss(high - third):
             high -= third
         else:
             low += third
-    return float(torch.tensor((low + high) / 2).exp())
+    return math.exp((low + high) / 2)
 
 
 def unsure_threshold(

@@ -7,36 +7,23 @@ The same photos give the same figures whether a run, its archive or the service 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
 from rich.progress import Progress
 from torch import Tensor
 
-from handlers.bundle import UnsureScore
-from handlers.predictions import probabilities, sureness
-from training.data.dataset import Photo
-from training.evaluation import calibration, metrics
-from training.evaluation.figures import (
-    Calibration,
-    ConfusedPair,
-    EvaluatedData,
-    EvaluatedModel,
-    Evaluation,
-    Headline,
-    Outside,
-    Unsure,
-)
-from training.evaluation.predictor import Answered, EvaluationError, ModelDescription, Predictor
+from training.evaluation.figures import Evaluation
+from training.evaluation.findings import Answers, found_of
+from training.evaluation.names import printable_names
+from training.evaluation.predictor import Answered, EvaluationError, Predictor
 from training.evaluation.report import write_report
-from training.evaluation.selection import Selection, select
+from training.evaluation.selection import select
 from training.progress import progress_bar
 
-_PAIRS = 10
-_EXAMPLES = 4
 # Encoded photos that are in memory at once.
 _FILES_AT_ONCE = 64
 
@@ -56,44 +43,84 @@ def evaluate(
             `layout` names another.
         out: made if missing.
         part: "test" becomes "validation" where the run has no test photos, which is said.
-        outside: a folder with photos of none of the classes, in any order.
+        outside: a folder with photos of none of the classes, in any order; apart from `data`.
 
     Raises:
-        EvaluationError: the part cannot be told, or no photo can be answered.
+        EvaluationError: the part cannot be told, no photo can be answered, `outside` and `data`
+            share photos, or nothing can be written to `out`; the last two are found out first.
         DatasetError: `data` does not hold the layout.
-        OSError: nothing can be written.
+        OSError: the report cannot be written after all, as where the disk is full.
     """
-    chosen = select(predictor.model, data, part, layout)
-    strangers = _files_below(outside) if outside else []
-    with progress_bar() as progress:
-        paths = [photo.path for photo in chosen.photos]
-        known = _ask(predictor, data, paths, progress, "evaluating")
-        unknown = _ask(predictor, outside, strangers, progress, "outside") if outside else None
-    found = _found(predictor.model, data, chosen, known, outside, unknown)
-    write_report(found, out, data)
+    if outside:
+        _check_apart(data, outside)
+    with _writable(out):
+        chosen = select(predictor.model, data, part, layout)
+        strangers = _files_below(outside) if outside else []
+        with progress_bar() as progress:
+            paths = [photo.path for photo in chosen.photos]
+            known = _ask(predictor, data, paths, progress, "evaluating")
+            unknown = _ask(predictor, outside, strangers, progress, "outside") if outside else None
+        shown = printable_names((*paths, *chosen.undecodable))
+        found = found_of(predictor.model, data, chosen, known, shown, outside, unknown)
+        write_report(found, out, data, {name: path for path, name in shown.items()})
     return found
 
 
-@dataclass(frozen=True)
-class _Answers:
-    """What came back.
+def _check_apart(data: Path, outside: Path) -> None:
+    """Photos of the classes are none of strangers.
 
-    Attributes:
-        logits: float32 (answered, classes).
-        sure: bool (answered,).
-        places: which of the photos are answered.
-        refused: path -> why.
+    Raises:
+        EvaluationError: one folder is the other, or lies in it.
     """
+    known, unknown = data.resolve(), outside.resolve()
+    if known == unknown:
+        how = "is the same folder as"
+    elif known in unknown.parents:
+        how = "lies in"
+    elif unknown in known.parents:
+        how = "holds"
+    else:
+        return
+    raise EvaluationError(
+        f"--outside {outside}: {how} --data {data}; a folder apart from it is needed, with photos "
+        "of none of the classes"
+    )
 
-    logits: Tensor
-    sure: Tensor
-    places: list[int]
-    refused: dict[str, str]
+
+@contextmanager
+def _writable(out: Path) -> Iterator[None]:
+    """The folder of the report, made and tried before the long work; where that comes to nothing, a
+    folder that was made for it goes again.
+
+    Raises:
+        EvaluationError: nothing can be written there.
+    """
+    made = not out.exists()
+    try:
+        _try_to_write(out)
+        yield
+    finally:
+        if made and out.is_dir() and not any(out.iterdir()):
+            out.rmdir()
+
+
+def _try_to_write(out: Path) -> None:
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        probe = out / f".writable.{os.getpid()}.partial"
+        try:
+            probe.write_bytes(b"-")
+        finally:
+            probe.unlink(missing_ok=True)
+    except OSError as error:
+        raise EvaluationError(
+            f"{out}: no report can be written there ({error.strerror}); --out names another folder"
+        ) from error
 
 
 def _ask(
     predictor: Predictor, folder: Path, paths: Sequence[str], progress: Progress, task_name: str
-) -> _Answers:
+) -> Answers:
     """Memory holds the files of one batch, and the logits of all.
 
     Raises:
@@ -123,138 +150,7 @@ def _ask(
     if not logits:
         reason = next(iter(refused.values()), "it is empty")
         raise EvaluationError(f"{folder}: none of {len(paths)} photos was answered: {reason}")
-    return _Answers(torch.stack(logits), ~torch.tensor(unsure), places, refused)
-
-
-def _found(
-    model: ModelDescription,
-    data: Path,
-    chosen: Selection,
-    known: _Answers,
-    outside: Path | None,
-    unknown: _Answers | None,
-) -> Evaluation:
-    photos = [chosen.photos[place] for place in known.places]
-    labels = torch.tensor([chosen.class_ids[photo.label] for photo in photos])
-    answers = metrics.answers_of(known.logits)
-    by_class = metrics.per_class(answers, labels, len(model.classes))
-    confusion = metrics.confusion(answers, labels, len(model.classes))
-    right = metrics.right_answers(known.logits, labels)
-    probability = probabilities(known.logits, model.divisor)
-    return Evaluation(
-        made=datetime.now(UTC).isoformat(timespec="seconds"),
-        model=EvaluatedModel(
-            kind=model.kind,
-            source=model.source,
-            name=model.name,
-            version=model.version,
-            git_sha=model.git_sha,
-            classes=model.classes,
-        ),
-        data=EvaluatedData(
-            folder=str(data),
-            layout=chosen.layout,
-            part=chosen.part,
-            photos=len(photos),
-            not_answered=dict(sorted({**chosen.undecodable, **known.refused}.items())),
-            split_hash=chosen.split_hash,
-            card_split_hash=model.data.get("split_hash"),
-        ),
-        remarks=(*chosen.remarks, *model.remarks),
-        headline=Headline(
-            top1=float(right.double().mean()),
-            top1_interval=metrics.accuracy_interval(
-                right.numpy(), [photo.group for photo in photos]
-            ),
-            top5=metrics.top_k_accuracy(known.logits, labels, 5),
-            macro_f1=metrics.macro_f1(by_class),
-            balanced_accuracy=metrics.balanced_accuracy(by_class),
-            majority_baseline=chosen.dataset.majority_baseline(photos),
-        ),
-        calibration=_calibration(model, known.logits, probability, labels),
-        unsure=_unsure(model, known, right),
-        outside=_outside(model, outside, known, labels, unknown) if outside and unknown else None,
-        pairs=_pairs(model.classes, confusion, answers.tolist(), labels, photos, probability),
-        classes=by_class,
-        confusion=tuple(tuple(row) for row in confusion.tolist()),
-    )
-
-
-def _calibration(
-    model: ModelDescription, logits: Tensor, probability: Tensor, labels: Tensor
-) -> Calibration:
-    after = metrics.reliability(probability, labels)
-    before = None
-    if model.has_logits:
-        before = metrics.reliability(probabilities(logits, 1.0), labels)
-    return Calibration(
-        temperature=model.temperature,
-        error_before=metrics.calibration_error(before) if before else None,
-        error_after=metrics.calibration_error(after),
-        before=before,
-        after=after,
-    )
-
-
-def _unsure(model: ModelDescription, known: _Answers, right: Tensor) -> Unsure:
-    score: UnsureScore = model.unsure_score or "probability"
-    if not model.has_logits:
-        score = "probability"
-    scores = sureness(known.logits, model.divisor, score)
-    return Unsure(
-        score=model.unsure_score,
-        threshold=model.unsure_threshold,
-        bought=calibration.what_it_buys(known.sure, right),
-        curve_of=score,
-        curve=calibration.selective_curve(scores, right),
-    )
-
-
-def _outside(
-    model: ModelDescription, folder: Path, known: _Answers, labels: Tensor, unknown: _Answers
-) -> Outside:
-    comparison = None
-    if metrics.right_answers(known.logits, labels).any():
-        comparison = calibration.compare_scores(
-            known.logits,
-            labels,
-            unknown.logits,
-            model.divisor,
-            calibration.SCORES if model.has_logits else ("probability",),
-        )
-    return Outside(
-        folder=str(folder),
-        photos=len(unknown.places),
-        not_answered=unknown.refused,
-        unsure=float((~unknown.sure).double().mean()),
-        comparison=comparison,
-    )
-
-
-def _pairs(
-    names: Sequence[str],
-    confusion: metrics.Integers,
-    answers: Sequence[int],
-    labels: Tensor,
-    photos: Sequence[Photo],
-    probability: Tensor,
-) -> tuple[ConfusedPair, ...]:
-    confidence = probability.amax(dim=1).tolist()
-    mistakes: dict[tuple[int, int], list[int]] = {}
-    for place, pair in enumerate(zip(labels.tolist(), answers, strict=True)):
-        mistakes.setdefault(pair, []).append(place)
-    pairs = []
-    for each in metrics.most_confused(confusion, _PAIRS):
-        places = sorted(mistakes[each.label, each.answer], key=lambda place: -confidence[place])
-        pairs.append(
-            ConfusedPair(
-                label=names[each.label],
-                answer=names[each.answer],
-                photos=each.photos,
-                examples=tuple(photos[place].path for place in places[:_EXAMPLES]),
-            )
-        )
-    return tuple(pairs)
+    return Answers(torch.stack(logits), ~torch.tensor(unsure), places, refused)
 
 
 def _files_below(folder: Path) -> list[str]:

@@ -9,11 +9,8 @@ from torch import Tensor
 
 from handlers.bundle import UnsureScore
 from handlers.expected import BOUNDS, Expected
-from handlers.predictions import probabilities, sureness
+from handlers.predictions import DIGITS, are_unsure, probabilities
 from training.evaluation.metrics import answers_of
-
-# Of the probability that a worker tells its histogram (`handlers.metrics`).
-_DIGITS = 6
 
 
 def expected_answers(
@@ -41,8 +38,9 @@ def expected_answers(
         return None
     probability = probabilities(logits, temperature)
     answered = Counter(answers_of(probability).tolist())
-    best = [round(each, _DIGITS) for each in probability.amax(-1).tolist()]
-    unsure = int((sureness(logits, temperature, score) < threshold).sum())
+    # As a worker tells them to its histogram (`handlers.metrics`).
+    best = [round(each, DIGITS) for each in probability.amax(-1).tolist()]
+    unsure = int(are_unsure(logits, temperature, score, threshold).sum())
     return Expected(
         photos=photos,
         part=part,

@@ -1,4 +1,7 @@
-"""What an evaluation finds: frozen, and JSON by `dataclasses.asdict`. Shares are in 0..1."""
+"""What an evaluation finds: frozen, and JSON by `dataclasses.asdict`. Shares are in 0..1.
+
+Every text in it can be printed: see `training.evaluation.names`.
+"""
 
 from __future__ import annotations
 
@@ -32,6 +35,8 @@ class EvaluatedData:
         not_answered: path -> why: files that do not decode, or whose photo was refused.
         split_hash: of the folder; None where it was not split.
         card_split_hash: of the photos that the model was trained with, as its card says.
+        chose_precision: whether these photos, or some of them, decided that less than float32 may
+            be used, or not.
     """
 
     folder: str
@@ -41,6 +46,7 @@ class EvaluatedData:
     not_answered: dict[str, str]
     split_hash: str | None
     card_split_hash: str | None
+    chose_precision: bool = False
 
 
 @dataclass(frozen=True)
@@ -89,6 +95,8 @@ class Unsure:
         bought: by the model's own threshold.
         curve: by any threshold of the model's score, or of the probability where the model's score
             cannot be computed from its answers (`curve_of`).
+        sure_precision: the share of right answers among the sure ones that the threshold was chosen
+            for, on the validation photos; None where the source does not tell it.
     """
 
     score: UnsureScore | None
@@ -96,6 +104,7 @@ class Unsure:
     bought: Bought
     curve_of: UnsureScore
     curve: tuple[CurvePoint, ...]
+    sure_precision: float | None = None
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,8 @@
 """How often reduced precision gives float32's answer, measured on photos when an archive is made.
 
 A worker uses bf16 or int8 only where the model card says that it may (`handlers.engines`). What it
-says is found here, on the photos that the run's own figures are about: none of training.
+says is found here, on the validation photos: none of training, and none of the test photos, by
+which nothing is decided.
 """
 
 from __future__ import annotations
@@ -27,13 +28,14 @@ from training.conversion import quantise, write_graph
 from training.data.dataset import Photo
 from training.evaluation.predictor import EvaluationError
 from training.evaluation.predictors import described_by_run
-from training.evaluation.selection import select
+from training.evaluation.selection import can_be_split, select
 from training.progress import progress_bar
 from training.run_folder import Run
 
 # Photos of the training part that int8's ranges are taken from: NNCF's own default.
 _CALIBRATION_PHOTOS = 300
 _AT_ONCE = 16
+_OTHERWISE = "without --data the archive is made for float32 alone"
 
 
 @dataclass(frozen=True)
@@ -71,15 +73,21 @@ def measure(
         folder: becomes an archive's; holds the float32 graph already.
 
     Raises:
-        EvaluationError: the photos are not those of the training, or none is left.
+        EvaluationError: the photos are not those of the training or cannot be told from the run,
+            or none is left.
         DatasetError: `data` does not hold the layout.
     """
     description = described_by_run(run_folder, run)
-    held_out = select(description, data, "test")
+    if not can_be_split(run.data, run.data.get("layout")):
+        raise EvaluationError(
+            f"{run_folder}: does not say how the photos of its training lie and were split, as an "
+            f"imported model does not, so that reduced precision cannot be measured; {_OTHERWISE}"
+        )
+    held_out = select(description, data, "validation", otherwise=_OTHERWISE)
     parameters = model.state_dict()
     able = supported_precisions()
     if "int8" in able:
-        learned = select(description, data, "training").photos
+        learned = select(description, data, "training", otherwise=_OTHERWISE).photos
         step = max(1, len(learned) // _CALIBRATION_PHOTOS)
         inputs = _inputs(run.preprocessing, data, learned[::step][:_CALIBRATION_PHOTOS], "int8")
         write_graph(quantise(graph, [each[None] for each in inputs]), parameters, "int8", folder)
@@ -93,7 +101,7 @@ def measure(
         for precision, classes in answers.items():
             same[precision] += int((classes == answers["f32"]).sum())
     if not photos:
-        raise EvaluationError(f"{data}: none of {len(held_out.photos)} held-out photos decodes")
+        raise EvaluationError(f"{data}: none of {len(held_out.photos)} validation photos decodes")
     engine = f"openvino {version('openvino')}"
     found = {each: Agreement(same[each] / photos, photos, held_out.part, engine) for each in able}
     del found["f32"]

@@ -29,6 +29,9 @@ class ModelDescription:
             known.
         unsure_score: what the threshold is about; None where it is not known.
         data: the model card's, with what is needed to split the photos again.
+        sure_precision: see `Run`; None where it is not stated.
+        precisions_by: the parts of the split whose photos decided whether less than float32 is
+            used.
         has_logits: False where the logits of an answer are but the logs of its probabilities, which
             other scores than the probability cannot be computed from.
         remarks: for whoever reads the figures, a sentence each.
@@ -46,6 +49,8 @@ class ModelDescription:
     git_sha: str | None
     has_logits: bool = True
     remarks: tuple[str, ...] = ()
+    sure_precision: float | None = None
+    precisions_by: frozenset[str] = frozenset()
 
     @property
     def divisor(self) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import tempfile
 import zipfile
@@ -24,7 +25,7 @@ from handlers.cores import available_cores
 from handlers.engines import GoldenSetError, Machine, choose_engine
 from handlers.images import decode_image
 from handlers.network import BundleError
-from handlers.predictions import sureness
+from handlers.predictions import DIGITS, are_unsure
 from handlers.preprocessing import Preprocessing
 from handlers.problems import Problem
 from training.evaluation.predictor import (
@@ -39,8 +40,8 @@ from training.run_folder import Run, build_model, read_run
 # Pixels of the photos that go through the network at once: 64 at 224 x 224, fewer of larger ones.
 _PIXELS_AT_ONCE = 64 * 224 * 224
 _MOST_AT_ONCE = 64
-# An answer has six digits; a probability below that is taken for this one.
-_LEAST_PROBABILITY = 1e-7
+# Answers are rounded; a probability that has become 0 is taken for this one.
+_LEAST_PROBABILITY = 10.0 ** -(DIGITS + 1)
 _ASKED_AT_ONCE = 8
 
 
@@ -48,9 +49,12 @@ class LocalPredictor:
     """A network in this process.
 
     Args:
+        model: `has_logits`, and its unsure score is known.
         limits: of the photos' bytes, pixels and frames; a photo beyond them is refused.
         logits: float32 (N, 3, height, width) -> float32 (N, classes).
-        score: what decides that an answer is unsure.
+
+    Raises:
+        EvaluationError: the model does not name its unsure score.
     """
 
     def __init__(
@@ -59,13 +63,14 @@ class LocalPredictor:
         preprocessing: Preprocessing,
         limits: Limits,
         logits: Callable[[Tensor], Tensor],
-        score: UnsureScore,
     ) -> None:
+        if model.unsure_score is None:
+            raise EvaluationError(f"{model.source}: does not name its unsure_score")
         self.model = model
+        self._score: UnsureScore = model.unsure_score
         self._preprocessing = preprocessing
         self._limits = limits
         self._logits = logits
-        self._score = score
         height, width = preprocessing.size
         self._at_once = max(1, min(_MOST_AT_ONCE, _PIXELS_AT_ONCE // (height * width)))
 
@@ -90,8 +95,8 @@ class LocalPredictor:
 
     def _answers(self, batch: Tensor) -> list[Answered | Refused]:
         logits = self._logits(batch)
-        scores = sureness(logits, self.model.divisor, self._score)
-        unsure = (scores < self.model.unsure_threshold).tolist()
+        threshold = self.model.unsure_threshold
+        unsure = are_unsure(logits, self.model.divisor, self._score, threshold).tolist()
         finite = logits.isfinite().all(dim=1).tolist()
         return [
             Answered(row, low) if good else Refused("the network's logits are not finite")
@@ -118,15 +123,15 @@ def from_run(folder: Path) -> LocalPredictor:
             found: Tensor = network(batch)
             return found.float()
 
-    model = described_by_run(folder, run)
-    return LocalPredictor(model, run.preprocessing, Limits(), logits, _score(run.unsure_score))
+    return LocalPredictor(described_by_run(folder, run), run.preprocessing, Limits(), logits)
 
 
 def from_archive(path: Path) -> LocalPredictor:
-    """The archive's network in the engine and precision that a worker would choose.
+    """The archive's network in the engine and precision that a worker without a GPU would choose.
 
-    Its architecture.py is run, so it is verified first; its handlers are not: those of this
-    checkout take their place.
+    One with a GPU computes on that, in bf16 where the card vouches for it: ask the service itself
+    to have its figures. The archive's architecture.py is run, so it is verified first; its handlers
+    are not: those of this checkout take their place.
 
     Raises:
         ArchiveError: a byte of it is not as it was packed.
@@ -149,9 +154,7 @@ def from_archive(path: Path) -> LocalPredictor:
     if engine.precision != "f32":
         remarks = (*remarks, f"The archive computes in {engine.precision}.")
     model = described_by_card(bundle.card, "archive", str(path), bundle.class_names, remarks)
-    return LocalPredictor(
-        model, bundle.preprocessing, config.limits, engine.logits, bundle.unsure_score
-    )
+    return LocalPredictor(model, bundle.preprocessing, config.limits, engine.logits)
 
 
 class ServedPredictor:
@@ -178,18 +181,28 @@ class ServedPredictor:
         answer = self._ask(photo)
         if isinstance(answer, str):
             return Refused(answer)
-        probabilities = torch.full((len(self.model.classes),), float("nan"))
-        for each in answer["predictions"]:
-            probabilities[each["class_id"]] = each["probability"]
-        if probabilities.isnan().any():
+        # The network's own logits would be these times the temperature only as far as the digits
+        # go: of the small probabilities, a temperature below 1 would make far too much.
+        logits = torch.full((len(self.model.classes),), float("nan"))
+        before = torch.tensor(math.inf)
+        for class_id, probability in _best_first(answer["predictions"]):
+            value = torch.tensor(max(probability, _LEAST_PROBABILITY)).log()
+            # Of equals the network has put the first listed first, by digits that are not told.
+            before = torch.minimum(value, torch.nextafter(before, torch.tensor(-math.inf)))
+            logits[class_id] = before
+        if logits.isnan().any():
             raise EvaluationError(
                 f"{self.model.source}: answers {len(answer['predictions'])} of "
                 f"{len(self.model.classes)} classes; all are needed"
             )
-        # The network's own logits would be these times the temperature only as far as six digits
-        # go: of the small probabilities, a temperature below 1 would make far too much.
-        logits = probabilities.clamp_min(_LEAST_PROBABILITY).log()
         return Answered(logits, bool(answer["unsure"]))
+
+
+def _best_first(predictions: Sequence[Mapping[str, Any]]) -> list[tuple[int, float]]:
+    """(class id, probability) as they are listed, which is best first."""
+    listed = [(int(each["class_id"]), float(each["probability"])) for each in predictions]
+    # Stable: what is equal stays as it is listed.
+    return sorted(listed, key=lambda each: -each[1])
 
 
 def described_by_run(folder: Path, run: Run) -> ModelDescription:
@@ -205,6 +218,8 @@ def described_by_run(folder: Path, run: Run) -> ModelDescription:
         unsure_threshold=run.unsure_threshold,
         data=run.data,
         git_sha=run.git_sha,
+        remarks=tuple(run.data.get("remarks", ())),
+        sure_precision=run.sure_precision,
     )
 
 
@@ -220,6 +235,7 @@ def described_by_card(
     Raises:
         EvaluationError: it names an unknown unsure score.
     """
+    data = card.get("data", {})
     return ModelDescription(
         kind=kind,
         source=source,
@@ -229,10 +245,14 @@ def described_by_card(
         temperature=card.get("temperature"),
         unsure_score=_score(card["unsure_score"]) if "unsure_score" in card else None,
         unsure_threshold=card["unsure_threshold"],
-        data=card.get("data", {}),
+        data=data,
         git_sha=card.get("git_sha"),
         has_logits=kind != "service",
-        remarks=remarks,
+        remarks=(*data.get("remarks", ()), *remarks),
+        sure_precision=card.get("sure_precision"),
+        precisions_by=frozenset(
+            str(each["part"]) for each in card.get("precisions", {}).values() if "part" in each
+        ),
     )
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from training.models.bit import ResNetV2
+from training.models.float32 import as_float32
 from training.models.names_and_shapes import differences
 
 _SUFFIXES = {"weight": "gamma", "bias": "beta"}
@@ -31,7 +32,8 @@ def load_npz(model: ResNetV2, path: Path, *, head: bool = True) -> None:
             not: for transfer to other classes than the 21,843 or 1,000 of the file.
 
     Raises:
-        NpzError: not a readable .npz, or arrays are missing, extra, mis-shaped or not float.
+        NpzError: not a readable .npz, or arrays are missing, extra, mis-shaped or not finite
+            floating point, as float32.
     """
     state = model.state_dict()
     wanted = {npz_name(name): name for name in state if head or not name.startswith("head.conv.")}
@@ -46,11 +48,13 @@ def load_npz(model: ResNetV2, path: Path, *, head: bool = True) -> None:
     if problem:
         raise NpzError(f"{path}: not a checkpoint of this model; {problem}")
     for npz, array in arrays.items():
-        if array.dtype.kind != "f":
-            raise NpzError(f"{path}: {npz} holds {array.dtype}; floating point is needed")
-        oihw = array.transpose(3, 2, 0, 1) if array.ndim == 4 else array
-        # The copy: the file's byte order and memory layout are not torch's business.
-        state[wanted[npz]] = torch.from_numpy(np.ascontiguousarray(oihw, dtype=np.float32))
+        tensor = _oihw(array) if array.dtype.kind == "f" else None
+        if tensor is None or (value := as_float32(tensor)) is None:
+            raise NpzError(
+                f"{path}: {npz} holds {array.dtype}, or infinities or NaN as float32; "
+                "finite floating point is needed"
+            )
+        state[wanted[npz]] = value
     model.load_state_dict(state)
 
 
@@ -75,6 +79,14 @@ def npz_name(name: str) -> str:
     return f"{branch}/standardized_conv2d/kernel"
 
 
+def _oihw(array: np.ndarray) -> torch.Tensor:
+    """In float32 and in torch's order of axes; what is too large becomes infinite."""
+    ordered = array.transpose(3, 2, 0, 1) if array.ndim == 4 else array
+    with np.errstate(over="ignore"):
+        # The copy: the file's byte order and memory layout are not torch's business.
+        return torch.from_numpy(np.ascontiguousarray(ordered, dtype=np.float32))
+
+
 def _hwio(shape: tuple[int, ...]) -> tuple[int, ...]:
     return (shape[2], shape[3], shape[1], shape[0]) if len(shape) == 4 else shape
 
@@ -89,7 +101,15 @@ def _read(path: Path) -> dict[str, np.ndarray]:
             return {name: archive[name] for name in archive.files}
     except NpzError:
         raise
+    except OSError as error:
+        raise NpzError(
+            f"{path}: cannot be read as an .npz archive: {error.strerror or error}"
+        ) from error
     except Exception as error:
         # A damaged archive answers with nearly any exception: BadZipFile, ValueError, EOFError,
-        # KeyError, zlib.error, NotImplementedError, struct.error, SyntaxError among them.
-        raise NpzError(f"{path}: cannot be read as an .npz archive: {error}") from error
+        # KeyError, zlib.error, NotImplementedError, struct.error, SyntaxError among them. What
+        # numpy says of a pickle is how to load it without protection.
+        raise NpzError(
+            f"{path}: cannot be read as an .npz archive: damaged, or it asks for more than arrays "
+            "of numbers; nothing of it was executed"
+        ) from error

@@ -4,7 +4,10 @@ import json
 from dataclasses import asdict
 from pathlib import Path
 
+import pytest
+
 from tests.training.data.photos import jpeg, picture, snapshot, write_files
+from tests.training.small_sets import ITALIAN
 from training.data.check import check_data
 from training.data.report import Crossing, PhotoSize
 
@@ -62,6 +65,33 @@ def test_a_report_counts_and_names_what_is_wrong(tmp_path: Path) -> None:
     assert (report.largest.width, report.largest.height) == (120, 90)
 
 
+def test_classes_that_can_never_be_right_are_named(tmp_path: Path) -> None:
+    """Of one nothing decodes, in the folder of the other nothing is."""
+    folder = write_cats(tmp_path / "set")
+    write_files(folder, {f"images/Sphynx/{n}_1.jpg": b"no photo" for n in range(60, 64)})
+    (folder / "images" / "Empty").mkdir()
+    report = check_data("cat-breeds", folder, 0.2, 0.2, 42)
+    assert report.unsplit == ("Chinchilla", "Empty", "Sphynx")
+    counts = {count.name: (count.total, count.decodable) for count in report.classes}
+    assert (counts["Empty"], counts["Sphynx"]) == ((0, 0), (4, 0))
+    assert counts["Manx"] == (14, 13)
+
+
+def test_the_majority_class_is_that_of_the_baseline(tmp_path: Path) -> None:
+    """Of two with as many photos; the first photo is not of the first class."""
+    files = {f"raw-img/{name}/1.jpg": jpeg(picture(n)) for n, name in enumerate(ITALIAN.values())}
+    for n in range(20):
+        files[f"raw-img/cane/dog {n}.jpg"] = jpeg(picture(100 + n))
+        # The copies of one picture, of which none can be held out from the others.
+        files[f"raw-img/farfalla/butterfly {n}.jpg"] = jpeg(picture(200 + max(0, n - 16)))
+    report = check_data("animals-10", write_files(tmp_path / "set", files), 0.2, 0.2, 42)
+    assert report.majority_class == "butterfly"
+    counts = {count.name: count for count in report.classes}
+    assert counts["butterfly"].total == counts["dog"].total == 21
+    for part, found in report.parts.items():
+        assert found.majority_baseline == getattr(counts["butterfly"], part) / found.photos
+
+
 def test_a_split_of_single_photos_would_leak_and_this_one_does_not(tmp_path: Path) -> None:
     report = check_data("cat-breeds", write_cats(tmp_path / "set"), 0.3, 0.3, 42)
     assert report.crossing == Crossing(animals=0, copies=0)
@@ -99,7 +129,12 @@ def test_a_set_of_which_nothing_decodes_is_reported(tmp_path: Path) -> None:
     assert report.parts["training"].majority_baseline is None
 
 
-def test_a_data_folder_is_not_changed(tmp_path: Path) -> None:
+@pytest.mark.parametrize("cache", ["cache home", "set", "set/new/folder"])
+def test_a_data_folder_is_not_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cache: str
+) -> None:
+    """Nor where the user has caches in it."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / cache))
     folder = write_cats(tmp_path / "set")
     before = snapshot(folder)
     check_data("cat-breeds", folder, 0.2, 0.2, 42)

@@ -62,9 +62,21 @@ def test_very_unequal_classes_can_all_be_seen(report: DataReport, tmp_path: Path
 
 
 def test_any_class_name_can_be_drawn(report: DataReport, tmp_path: Path) -> None:
-    names = ("$x_{$ 50%", "猫" * 60, "a" * 200, "")
-    counts = tuple(ClassCount(name, 5, 0, 0, 1, 1) for name in names)
+    names = ("$x_{$ 50%", "猫" * 60, "a" * 200, "", "caf\udce9\x1b\n")
+    counts = (*(ClassCount(name, 5, 0, 0, 1, 1) for name in names), ClassCount("-", *[0] * 5))
     assert shows(drawn(dataclasses.replace(report, classes=counts), tmp_path / "c.png"), "AAAAAA")
+
+
+def test_any_name_of_a_photo_can_be_drawn(tmp_path: Path) -> None:
+    folder = tmp_path / "set"
+    copy = jpeg(picture(1, 60, 45), quality=60)
+    try:
+        write_files(folder, {"Bengal_1.jpg": jpeg(picture(1, 120, 90)), "caf\udce9_2.jpg": copy})
+    except OSError:
+        pytest.skip("this file system takes only UTF-8")
+    report = check_data("pets", folder, 0.2, 0.2, 42)
+    assert len(report.near_copies) == 1
+    drawn(report, tmp_path / "check.png")
 
 
 def test_a_picture_in_the_data_folder_is_refused(report: DataReport, tmp_path: Path) -> None:

@@ -53,6 +53,19 @@ def test_counts_stand_beside_their_class(report: DataReport) -> None:
     assert shown == [13, cats.training, cats.validation, cats.test, 1]
 
 
+def test_a_class_that_is_not_split_says_why(report: DataReport) -> None:
+    classes = (
+        ClassCount("lone", 3, 0, 0, 0, 0),
+        ClassCount("broken", 0, 0, 0, 0, 4),
+        ClassCount("empty", 0, 0, 0, 0, 0),
+    )
+    unsplit = tuple(count.name for count in classes)
+    text = printed(dataclasses.replace(report, classes=classes, unsplit=unsplit))
+    assert "Classes of which nothing is held out: 3" in text
+    for said in ("lone: too small", "broken: no photo that decodes", "empty: no photo\n"):
+        assert said in text
+
+
 def test_long_lists_are_cut_and_say_so(report: DataReport) -> None:
     many = dataclasses.replace(report, undecodable={f"{n}.jpg": "empty" for n in range(1500)})
     text = printed(many)

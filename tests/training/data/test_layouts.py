@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 from typing import get_args
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from tests.training.data.photos import write_files
 from training.data.dataset import DatasetError
 from training.data.layouts import LayoutName, read_dataset
+from training.data.scan import scan
 
 ITALIAN = {
     "cane": "dog",
@@ -90,6 +92,11 @@ class TestCatBreeds:
             (b"id,kind\n", r"cats\.csv: column breed is missing; columns id and breed are read"),
             (b"", "column breed, id is missing"),
             (b"id,breed\n1,Si\xffamese\n", r"cats\.csv: not a CSV file in UTF-8"),
+            (
+                b'id,breed\n1,"Siamese\n2,Siamese\n',
+                "not a CSV file in UTF-8: unexpected end of data",
+            ),
+            (b'id,breed\n1,"Siamese\n2,"Manx"\n', "not a CSV file in UTF-8: ',' expected"),
         ],
     )
     def test_another_table_is_refused_by_name(
@@ -98,6 +105,18 @@ class TestCatBreeds:
         folder = write_breeds(tmp_path / "set", ["Siamese/1_1.jpg"], [])
         (folder / "data" / "cats.csv").write_bytes(table)
         with pytest.raises(DatasetError, match=named):
+            read_dataset("cat-breeds", folder)
+
+    def test_a_table_that_is_no_file_is_refused_and_not_waited_for(self, tmp_path: Path) -> None:
+        folder = write_breeds(tmp_path / "set", ["Siamese/1_1.jpg"], [])
+        table = folder / "data" / "cats.csv"
+        table.unlink()
+        os.mkfifo(table)
+        with pytest.raises(DatasetError, match=r"cats\.csv: not a file"):
+            read_dataset("cat-breeds", folder)
+        table.unlink()
+        table.mkdir()
+        with pytest.raises(DatasetError, match=r"cats\.csv: not a file"):
             read_dataset("cat-breeds", folder)
 
     def test_a_table_with_a_byte_order_mark_is_read(self, tmp_path: Path) -> None:
@@ -233,6 +252,27 @@ def test_photos_may_be_links_but_folders_may_not_lead_out(tmp_path: Path) -> Non
     (folder / "images" / "Siamese").symlink_to(elsewhere)
     with pytest.raises(DatasetError, match="Siamese: a link that leads out of"):
         read_dataset("cat-breeds", folder)
+
+
+def test_links_to_themselves_lead_nowhere(tmp_path: Path) -> None:
+    folder = write_breeds(tmp_path / "set", ["Manx/1_1.jpg"], [])
+    (folder / "images" / "Manx" / "2_1.jpg").symlink_to("2_1.jpg")
+    (folder / "images" / "Siamese").symlink_to("Siamese")
+    dataset = read_dataset("cat-breeds", folder)
+    # As a link does whose target is gone: a photo that does not decode, and no folder.
+    assert [photo.path for photo in dataset.photos] == [
+        "images/Manx/1_1.jpg",
+        "images/Manx/2_1.jpg",
+    ]
+    assert dataset.classes == ("Manx",)
+    assert set(scan(dataset).undecodable) >= {"images/Manx/2_1.jpg"}
+    shutil.rmtree(folder / "images")
+    (folder / "images").symlink_to("images")
+    with pytest.raises(DatasetError, match="images: Too many levels of symbolic links"):
+        read_dataset("cat-breeds", folder)
+    (tmp_path / "loop").symlink_to("loop")
+    with pytest.raises(DatasetError, match="loop: no such folder"):
+        read_dataset("cat-breeds", tmp_path / "loop")
 
 
 @given(order=st.permutations(["b_1.jpg", "B_1.jpg", "ä_1.jpg", "a_10.jpg", "a_2.jpg", "_1_1.jpg"]))

@@ -1,5 +1,9 @@
 from __future__ import annotations
 
+import hashlib
+import io
+import pickle
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -50,9 +54,21 @@ def test_without_a_usable_variable_the_home_folder_is_used(
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", value)
     monkeypatch.setenv("HOME", str(tmp_path))
-    path = scan_cache.cache_file(tmp_path)
+    path = scan_cache.cache_file(tmp_path / "set")
     assert path is not None
     assert path.parent == tmp_path / ".cache" / "catbreeds" / "scans"
+
+
+def test_nothing_is_kept_in_the_data_folder_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "set"
+    table = table_of(folder)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(folder / "cache"))
+    assert scan_cache.cache_file(folder) is None
+    scan_cache.save(folder, table)
+    assert scan_cache.load(folder) is None
+    assert {path.name for path in folder.iterdir()} == {"a.jpg", "b.jpg"}
 
 
 def test_only_files_of_the_same_size_and_time_are_taken_over(tmp_path: Path) -> None:
@@ -97,4 +113,56 @@ def test_what_other_code_wrote_is_ignored(tmp_path: Path, monkeypatch: pytest.Mo
     folder = tmp_path / "set"
     scan_cache.save(folder, table_of(folder))
     monkeypatch.setattr(scan_cache, "_METHOD", "another")
+    assert scan_cache.load(folder) is None
+
+
+def packed(arrays: dict[str, np.ndarray]) -> bytes:
+    stream = io.BytesIO()
+    np.savez(stream, **arrays)  # type: ignore[arg-type]
+    return stream.getvalue()
+
+
+def text(what: str) -> np.ndarray:
+    return np.frombuffer(what.encode(), dtype=np.uint8)
+
+
+STRANGE: dict[str, Callable[[dict[str, np.ndarray]], bytes]] = {
+    "empty": lambda _: b"",
+    "no archive": lambda _: b"hello",
+    "a pickle": lambda _: pickle.dumps([1]),
+    "a lone array": lambda arrays: npy(arrays["rows"]),
+    "a damaged archive": lambda arrays: packed(arrays)[:-40],
+    "no method": lambda arrays: packed({**arrays, "method": text("")}),
+    "no key for the method": lambda arrays: packed({"paths": arrays["paths"]}),
+    "no rows": lambda arrays: packed({k: v for k, v in arrays.items() if k != "rows"}),
+    "short rows": lambda arrays: packed({**arrays, "rows": arrays["rows"][:1]}),
+    "rows of two axes": lambda arrays: packed({**arrays, "rows": arrays["rows"][:, None]}),
+    "other rows": lambda arrays: packed({**arrays, "rows": arrays["rows"]["state"]}),
+    "fewer fields": lambda arrays: packed({**arrays, "rows": arrays["rows"][["size", "state"]]}),
+    "objects": lambda arrays: packed({**arrays, "rows": arrays["rows"].astype(object)}),
+    "broken JSON": lambda arrays: packed({**arrays, "errors": text("{")}),
+    "a list of errors": lambda arrays: packed({**arrays, "errors": text("[]")}),
+    "an error of no row": lambda arrays: packed({**arrays, "errors": text('{"999": "x"}')}),
+    "an error without its row": lambda arrays: packed({**arrays, "errors": text("{}")}),
+    "one path more": lambda arrays: packed({**arrays, "paths": text("a.jpg\0b.jpg\0c.jpg")}),
+}
+
+
+def npy(array: np.ndarray) -> bytes:
+    stream = io.BytesIO()
+    np.save(stream, array)
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize("kind", STRANGE)
+def test_what_this_code_cannot_read_is_taken_for_none(tmp_path: Path, kind: str) -> None:
+    """Its digest is right: it is whole, and of other code."""
+    folder = tmp_path / "set"
+    table = table_of(folder)
+    scan_cache.save(folder, table)
+    path = scan_cache.cache_file(folder)
+    assert path is not None
+    with np.load(io.BytesIO(path.read_bytes()[32:])) as archive:
+        content = STRANGE[kind](dict(archive))
+    path.write_bytes(hashlib.sha256(content).digest() + content)
     assert scan_cache.load(folder) is None

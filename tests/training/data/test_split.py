@@ -1,13 +1,8 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 import random
-import subprocess
-import sys
-import tempfile
 from collections import Counter, defaultdict
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -18,8 +13,6 @@ from hypothesis import strategies as st
 from training.data.dataset import Dataset, Photo
 from training.data.scan import Scan
 from training.data.split import Split, split
-
-PHOTOS_OF_THE_REAL_SET = 126_607
 
 
 def scanned(
@@ -146,6 +139,13 @@ def test_each_class_is_learned_from_then_decided_by_then_judged_by(
                 assert off <= max(animals)
 
 
+def test_a_class_without_a_photo_that_decodes_is_not_split() -> None:
+    dataset = made({"empty": [], "broken": [2], "whole": [1] * 9, "lone": [3]})
+    broken = tuple(photo.path for photo in dataset.photos if photo.label == 1)
+    parts = split(dataset, scanned(dataset, broken), 0.2, 0.2, 42)
+    assert parts.unsplit == ("broken", "empty", "lone")
+
+
 def test_shares_of_large_classes_are_met_closely() -> None:
     animals = [1 + n % 4 for n in range(400)]
     dataset = made({"many": animals, "fewer": animals[:100]})
@@ -254,50 +254,3 @@ def test_impossible_shares_are_refused(validation: float, test: float) -> None:
     dataset = made({"a": [1]})
     with pytest.raises(ValueError, match="together less than 1"):
         split(dataset, scanned(dataset), validation, test, 42)
-
-
-@pytest.fixture
-def folder_for_many() -> Iterator[Path]:
-    """In memory where there is such a place, and gone afterwards: files are made in seconds."""
-    memory = Path("/dev/shm")  # noqa: S108
-    usable = memory.is_dir() and os.access(memory, os.W_OK)
-    with tempfile.TemporaryDirectory(dir=memory if usable else None) as folder:
-        yield Path(folder)
-
-
-def test_the_whole_real_set_is_read_and_split_in_little_memory(folder_for_many: Path) -> None:
-    rows = ["id,type,breed,age"]
-    for number in range(67):
-        (folder_for_many / "images" / f"Breed number {number:02}").mkdir(parents=True)
-    for n in range(PHOTOS_OF_THE_REAL_SET):
-        breed = f"Breed number {0 if n % 5 < 2 else n % 67:02}"
-        animal = 31_000_000 + n
-        rows.append(f"{animal},cat,{breed},Young")
-        os.mknod(f"{folder_for_many}/images/{breed}/{animal}_{n % 300}.jpg")
-    (folder_for_many / "data").mkdir()
-    (folder_for_many / "data" / "cats.csv").write_text("\n".join(rows) + "\n")
-    # Not ru_maxrss, which begins with the memory of the process that started this one.
-    code = """
-import re, sys
-from pathlib import Path
-import numpy as np
-from training.data.layouts import read_dataset
-from training.data.scan import Scan
-from training.data.split import split
-
-dataset = read_dataset("cat-breeds", Path(sys.argv[1]))
-sizes = np.ones((len(dataset.photos), 2), dtype=np.uint32)
-parts = split(dataset, Scan({}, sizes, (), ()), 0.1, 0.1, 42)
-print(len(parts.training) + len(parts.validation) + len(parts.test))
-status = Path("/proc/self/status").read_text()
-print(len(dataset.rows_without_file), re.search(r"VmHWM:\\s*(\\d+) kB", status)[1])
-"""
-    answer = subprocess.run(
-        [sys.executable, "-c", code, str(folder_for_many)],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    placed, missing, kilobytes = map(int, answer.stdout.split())
-    assert (placed, missing) == (PHOTOS_OF_THE_REAL_SET, 0)
-    assert kilobytes < 300_000

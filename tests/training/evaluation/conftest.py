@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from training.data.layouts import read_dataset
 from training.data.scan import scan
 from training.data.split import split
 from training.drawn_cats import golden_photos
+from training.evaluation.predictor import Answered, ModelDescription, Refused
 from training.models import bit
 from training.run_folder import Run, build_model, write_run
 
@@ -147,4 +149,43 @@ def run(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     folder = tmp_path_factory.mktemp("colours-run") / "run"
     write_run(folder, finished, model, golden_photos()[:2])
+    return folder
+
+
+class Written:
+    """Answers a photo with the logits that its file holds, so that figures can be had by hand.
+
+    An answer is unsure where its largest logit lies below the threshold.
+    """
+
+    def __init__(self, classes: Sequence[str], temperature: float, threshold: float) -> None:
+        self.model = ModelDescription(
+            kind="run",
+            source="written",
+            name="written",
+            version=None,
+            classes=tuple(classes),
+            temperature=temperature,
+            unsure_score="max-logit",
+            unsure_threshold=threshold,
+            # Nothing to split by: the files are no photos, and are not decoded.
+            data={"layout": "cat-breeds"},
+            git_sha=None,
+            sure_precision=0.9,
+        )
+
+    def predict(self, photos: Sequence[bytes]) -> list[Answered | Refused]:
+        logits = [json.loads(photo) for photo in photos]
+        threshold = self.model.unsure_threshold
+        return [Answered(torch.tensor(each), max(each) < threshold) for each in logits]
+
+
+def write_logits(folder: Path, photos: Mapping[str, Sequence[float]]) -> Path:
+    """Files for `Written`, in the layout `cat-breeds`: "<breed>/<animal>_<n>" -> logits."""
+    (folder / "data").mkdir(parents=True)
+    (folder / "data" / "cats.csv").write_text("id,breed\n")
+    for name, logits in photos.items():
+        path = folder / "images" / f"{name}.jpg"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(list(map(float, logits))))
     return folder

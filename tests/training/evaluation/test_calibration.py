@@ -54,9 +54,30 @@ def test_the_fitted_temperature_beats_its_neighbours() -> None:
     assert loss[1] == min(loss)
 
 
-def test_perfect_answers_keep_the_temperature_in_its_range() -> None:
-    logits = 5 * torch.eye(4)
-    assert 0.05 <= fit_temperature(logits, torch.arange(4)) < 0.2
+@pytest.mark.parametrize("scale", [0.3, 5.0, 5000.0])
+def test_answers_that_are_all_right_are_no_reason_to_be_surer(scale: float) -> None:
+    """The likelihood alone has no end there: any stranger would be answered with nearly 100%."""
+    assert fit_temperature(scale * torch.eye(4), torch.arange(4)) == 1.0
+
+
+def test_one_wrong_answer_is_enough_to_fit_by() -> None:
+    logits = 5 * torch.eye(4).repeat(30, 1)
+    labels = torch.arange(4).repeat(30)
+    labels[0] = 1
+    fitted = fit_temperature(logits, labels)
+    # Right as often as the softmax then promises: 119 of 120.
+    promised = float((logits / fitted).softmax(dim=1).amax(dim=1)[0])
+    assert promised == pytest.approx(119 / 120, abs=1e-3)
+    assert 0.05 < fitted < 1
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_a_temperature_is_not_fitted_to_nothing(bad: float) -> None:
+    logits = torch.eye(3)
+    logits[1, 2] = bad
+    for useless in (logits, torch.zeros(0, 3)):
+        with pytest.raises(ValueError, match="finite logits of at least one photo"):
+            fit_temperature(useless, torch.arange(len(useless)))
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -160,8 +162,114 @@ def test_no_answer_at_all_is_an_error(
         evaluate(Nothing(predictor.model), photos, tmp_path, "all")
     (tmp_path / "empty").mkdir()
     with pytest.raises(EvaluationError, match="no photo there"):
-        evaluate(predictor, photos, tmp_path, "all", tmp_path / "empty")
-    assert not (tmp_path / "evaluation.json").exists()
+        evaluate(predictor, photos, tmp_path / "out", "all", tmp_path / "empty")
+    assert {path.name for path in tmp_path.iterdir()} == {"empty"}
+
+
+ODD = os.fsdecode(b"\xff\xfe")
+
+
+def test_a_name_that_is_not_utf_8_costs_no_report(
+    predictor: LocalPredictor, photos: Path, tmp_path: Path
+) -> None:
+    """As a file, as a class, as a mistake, as a stranger, and as the folder of it all."""
+    data = tmp_path / f"data {ODD}"
+    for name in COLOURS:
+        (data / name).mkdir(parents=True)
+        shutil.copy(photos / f"{name}_0.jpg", data / name / "0.jpg")
+    shutil.copy(photos / "samoyed_1.jpg", data / "Bombay" / f"{ODD}.jpg")
+    (data / "Bombay" / f"{ODD}.png").write_bytes(b"no photo")
+    (data / f"odd {ODD}").mkdir()
+    shutil.copy(photos / "pug_1.jpg", data / f"odd {ODD}" / "1.jpg")
+    strangers = tmp_path / f"strangers {ODD}"
+    strangers.mkdir()
+    shutil.copy(photos / "pug_2.jpg", strangers / "2.jpg")
+    for alike in (b"\xff.txt", b"\xfe.txt"):
+        (strangers / os.fsdecode(alike)).write_bytes(b"no photo")
+    source = dataclasses.replace(predictor.model, source=f"runs/{ODD}")
+    model = Probabilities(predictor, 1.4)
+    model.model = dataclasses.replace(source, data={})
+    out = tmp_path / f"out {ODD}"
+    found = evaluate(model, data, out, "all", strangers, "folders")
+    written = json.loads((out / "evaluation.json").read_text(encoding="utf-8"))
+    assert written == json.loads(json.dumps(dataclasses.asdict(found)))
+    shown = "\ufffd\ufffd"
+    assert written["data"]["folder"].endswith(f"data {shown}")
+    assert written["model"]["source"] == f"runs/{shown}"
+    assert set(written["data"]["not_answered"]) == {f"Bombay/{shown}.png"}
+    assert any(f"odd {shown}" in remark for remark in written["remarks"])
+    # Two files are two, though their names are shown alike.
+    assert set(written["outside"]["not_answered"]) == {"\ufffd.txt", "\ufffd.txt (2)"}
+    (mistake,) = [pair for pair in written["pairs"] if f"Bombay/{shown}.jpg" in pair["examples"]]
+    assert mistake["answer"] == "samoyed"
+    # It is shown as it looks, too: the file is read by its own name.
+    html = (out / "evaluation.html").read_text(encoding="utf-8")
+    item = next(part for part in html.split("<li")[1:] if f"Bombay/{shown}.jpg" in part)
+    assert 'src="data:image/jpeg;base64,' in item
+    assert "no picture" not in html
+
+
+class Untouched:
+    """A model that nothing is to be asked of."""
+
+    def __init__(self, model: ModelDescription) -> None:
+        self.model = model
+
+    def predict(self, photos: Sequence[bytes]) -> list[Answered | Refused]:
+        raise AssertionError("asked")
+
+
+@pytest.mark.parametrize("below", ["", "evaluation"])
+def test_that_nothing_can_be_written_is_found_out_first(
+    predictor: LocalPredictor, photos: Path, tmp_path: Path, below: str
+) -> None:
+    (tmp_path / "file").write_text("in the way")
+    out = tmp_path / "file" / below
+    with pytest.raises(EvaluationError, match=f"{out}: no report can be written there .*--out"):
+        evaluate(Untouched(predictor.model), photos, out, "all")
+
+
+def test_a_full_disk_is_found_out_first(
+    predictor: LocalPredictor, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_path: Path, _content: bytes) -> int:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(EvaluationError, match="No space left"):
+        evaluate(Untouched(predictor.model), photos, tmp_path / "out", "all")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("data", "outside", "how"),
+    [
+        ("photos", "photos", "is the same folder as"),
+        ("photos", "link", "is the same folder as"),
+        ("photos", "photos/more", "lies in"),
+        ("photos/more", "photos", "holds"),
+    ],
+)
+def test_photos_of_the_classes_are_no_strangers(
+    predictor: LocalPredictor, tmp_path: Path, data: str, outside: str, how: str
+) -> None:
+    (tmp_path / "photos" / "more").mkdir(parents=True)
+    (tmp_path / "link").symlink_to("photos")
+    model = Untouched(predictor.model)
+    with pytest.raises(EvaluationError, match=f"--outside .*: {how} --data"):
+        evaluate(model, tmp_path / data, tmp_path / "out", "all", tmp_path / outside)
+
+
+def test_what_the_threshold_was_chosen_for_is_told_beside_what_it_buys(
+    predictor: LocalPredictor, photos: Path, tmp_path: Path
+) -> None:
+    model = Probabilities(predictor, 1.4)
+    for stated in (0.95, None):
+        model.model = dataclasses.replace(model.model, sure_precision=stated)
+        found = evaluate(model, photos, tmp_path, "all")
+        assert found.unsure.sure_precision == stated
+        written = json.loads((tmp_path / "evaluation.json").read_text())
+        assert written["unsure"]["sure_precision"] == stated
 
 
 class AlwaysWrong:

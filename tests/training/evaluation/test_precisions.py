@@ -1,8 +1,9 @@
-"""What an archive's card says of reduced precision was found on held-out photos."""
+"""What an archive's card says of reduced precision was found on validation photos."""
 
 from __future__ import annotations
 
 import json
+import shutil
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -47,10 +48,11 @@ def test_the_card_records_each_precision_of_this_cpu(measured: Path, parts: Part
     card = recorded(measured)
     assert sorted(card) == sorted(REDUCED)
     for each in card.values():
-        assert each["photos"] == len(parts.test)
-        assert each["part"] == "test"
+        assert each["photos"] == len(parts.validation)
+        assert each["part"] == "validation"
         assert 0.5 < float(str(each["top1_agreement"])) <= 1
         assert str(each["engine"]).startswith("openvino 2")
+    assert from_archive(measured).model.precisions_by == ({"validation"} if REDUCED else set())
 
 
 def test_what_is_recorded_is_what_the_archive_then_answers(
@@ -59,7 +61,7 @@ def test_what_is_recorded_is_what_the_archive_then_answers(
     """float32 and the fastest precision, each by an archive of its own, on the same photos."""
     fastest = from_archive(measured)
     plain = from_archive(archive(run, "1.0", tmp_path))
-    files = [(photos / path).read_bytes() for path in parts.test]
+    files = [(photos / path).read_bytes() for path in parts.validation]
     ours, theirs = (
         torch.stack([each.logits for each in predictor.predict(files)])  # type: ignore[union-attr]
         for predictor in (fastest, plain)
@@ -81,9 +83,10 @@ def test_an_archive_that_was_measured_is_whole_when_it_is_unpacked(
 
 
 def test_too_few_photos_vouch_for_nothing(
-    run: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    run: Path, photos: Path, parts: Parts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(engines, "FEWEST_PHOTOS", 200)
+    """Of validation: that there are more of test changes nothing."""
+    monkeypatch.setattr(engines, "FEWEST_PHOTOS", len(parts.validation) + 1)
     monkeypatch.setitem(LEAST_AGREEMENT, "int8", 0.0)
     monkeypatch.setitem(LEAST_AGREEMENT, "bf16", 0.0)
     made = archive(run, "1.0", tmp_path / "few", data=photos)
@@ -119,9 +122,25 @@ def test_other_photos_than_those_of_the_training_are_refused(
 ) -> None:
     fewer = copy_of(photos)
     next(iter(sorted(fewer.glob("*.jpg")))).unlink()
-    with pytest.raises(EvaluationError, match="not the photos that the model was trained with"):
+    with pytest.raises(EvaluationError, match=r"not the photos that .* trained with") as refused:
         archive(run, "1.0", tmp_path / "store", data=fewer)
+    assert "without --data" in str(refused.value)
+    assert "--part" not in str(refused.value)
     assert not (tmp_path / "store").exists()
+
+
+@pytest.mark.parametrize("missing", ["layout", "split_hash"])
+def test_a_run_that_does_not_tell_its_photos_is_told_what_archive_can_do(
+    run: Path, photos: Path, tmp_path: Path, missing: str
+) -> None:
+    """As an imported one; `archive` has neither --layout nor --part."""
+    untold = Path(shutil.copytree(run, tmp_path / "run"))
+    described = json.loads((run / "run.json").read_text())
+    del described["data"][missing]
+    (untold / "run.json").write_text(json.dumps(described))
+    with pytest.raises(EvaluationError, match=r"/run: does not say how .*; without --data") as told:
+        archive(untold, "1.0", tmp_path / "store", data=photos)
+    assert "--layout" not in str(told.value)
 
 
 @pytest.fixture

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,10 +14,14 @@ import torch
 import yaml
 
 from handlers.archive_format import ArchiveError
+from handlers.config import Limits
+from handlers.predictions import Timing, probabilities, result
+from handlers.preprocessing import Preprocessing
 from tests.archives import pack, unpack
 from training.archive import archive
 from training.evaluation.predictor import Answered, EvaluationError, ModelDescription, Refused
 from training.evaluation.predictors import (
+    LocalPredictor,
     ServedPredictor,
     described_by_card,
     from_archive,
@@ -58,6 +64,7 @@ def test_a_run_and_its_archive_agree_on_every_photo(
         assert (model.temperature, model.unsure_score) == (1.4, "energy")
         assert model.unsure_threshold == described.unsure_threshold
         assert (model.data, model.git_sha) == (described.data, described.git_sha)
+        assert model.sure_precision is described.sure_precision is None
         assert model.has_logits
         assert model.remarks == ()
 
@@ -151,6 +158,7 @@ CARD: dict[str, Any] = {
     "temperature": 2.0,
     "unsure_score": "max-logit",
     "unsure_threshold": 1.5,
+    "sure_precision": 0.9,
     "data": {"layout": "pets"},
     "git_sha": "abc",
 }
@@ -181,6 +189,38 @@ def test_a_service_s_answers_give_its_probabilities_back() -> None:
     assert second.logits.isfinite().all()
 
 
+def test_of_equal_probabilities_the_first_listed_stays_first() -> None:
+    """The worker has more digits than it tells: what rounding makes equal is still in order."""
+    logits = torch.tensor([0.0, 1e-6, -40.0, -39.0])
+    bundle = SimpleNamespace(name="m", version="1.0", class_names=("a", "b", "c", "d"))
+    told = result(
+        bundle,  # type: ignore[arg-type]
+        probabilities(logits, 1.0),
+        unsure=False,
+        top_k=4,
+        timing=Timing(0, 0),
+        response="predictions",
+    )
+    assert [each["probability"] for each in told["predictions"]] == [0.5, 0.5, 0, 0]
+    model = described_by_card(CARD, "service", "x", bundle.class_names)
+    (found,) = ServedPredictor(model, lambda photo: told).predict([b"photo"])
+    assert isinstance(found, Answered)
+    order = found.logits.argsort(descending=True).tolist()
+    assert order == [each["class_id"] for each in told["predictions"]] == [1, 0, 3, 2]
+    assert len(set(found.logits.tolist())) == 4
+    torch.testing.assert_close(found.logits.softmax(0), torch.tensor([0.5, 0.5, 0.0, 0.0]))
+
+
+def test_many_classes_of_no_probability_stay_next_to_none() -> None:
+    many = [{"class_id": i, "probability": float(i == 0)} for i in range(1000)]
+    model = described_by_card(CARD, "service", "x", tuple(map(str, range(1000))))
+    served_answer = {"predictions": many, "unsure": False}
+    (found,) = ServedPredictor(model, lambda photo: served_answer).predict([b"photo"])
+    assert isinstance(found, Answered)
+    assert found.logits.argsort(descending=True, stable=True).tolist() == list(range(1000))
+    assert float(found.logits.softmax(0)[0]) == pytest.approx(1, abs=2e-4)
+
+
 def test_a_service_that_leaves_classes_out_is_refused() -> None:
     predictor = ServedPredictor(served(CARD), lambda photo: answer(0.6, 0.4))
     with pytest.raises(EvaluationError, match="answers 2 of 3 classes"):
@@ -194,6 +234,20 @@ def test_a_gateway_s_card_tells_less() -> None:
     (found,) = ServedPredictor(model, lambda photo: answer(0.5, 0.3, 0.2)).predict([b"photo"])
     assert isinstance(found, Answered)
     torch.testing.assert_close(found.logits.softmax(0), torch.tensor([0.5, 0.3, 0.2]))
+
+
+def test_a_card_tells_what_its_threshold_was_chosen_for_and_what_readers_must_know() -> None:
+    model = served(CARD | {"data": {"remarks": ["Mind the gap."]}})
+    assert (model.sure_precision, model.remarks) == (0.9, ("Mind the gap.",))
+    older = {key: value for key, value in CARD.items() if key != "sure_precision"}
+    assert (served(older).sure_precision, served(older).remarks) == (None, ())
+
+
+def test_a_local_model_must_name_its_score() -> None:
+    untold = dataclasses.replace(served(CARD), unsure_score=None)
+    preprocessing = Preprocessing((32, 32), None, "bilinear", (0.5,) * 3, (0.5,) * 3)
+    with pytest.raises(EvaluationError, match="unsure_score"):
+        LocalPredictor(untold, preprocessing, Limits(), lambda batch: batch)
 
 
 def test_an_unknown_score_is_refused() -> None:

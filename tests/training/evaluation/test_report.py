@@ -7,6 +7,7 @@ import dataclasses
 import hashlib
 import io
 import json
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,7 +18,7 @@ from PIL import Image
 from playwright.sync_api import Browser, Page
 
 from tests.web.browser.conftest import browser  # noqa: F401 - a fixture
-from training.evaluation import calibration, metrics
+from training.evaluation import calibration, metrics, pictures
 from training.evaluation.evaluate import evaluate
 from training.evaluation.figures import (
     Calibration,
@@ -145,6 +146,61 @@ def test_a_full_disk_leaves_the_last_report(
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
+def test_an_interrupted_report_leaves_the_last_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both files: a new one beside an old one would be of two models."""
+    write_report(evaluation(2), tmp_path, tmp_path)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(pictures, "thumbnail", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            write_report(evaluation(10), tmp_path, tmp_path)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+    write_report(evaluation(10), tmp_path, tmp_path)
+    assert all((tmp_path / name).read_bytes() != content for name, content in before.items())
+    assert {path.name for path in tmp_path.iterdir()} == set(before)
+
+
+def test_two_that_write_at_once_do_not_write_into_one_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write, used = Path.write_text, []
+
+    def noted(path: Path, text: str, encoding: str | None = None) -> int:
+        used.append(path.name)
+        return write(path, text, encoding=encoding)
+
+    monkeypatch.setattr(Path, "write_text", noted)
+    for process in (101, 102):
+        monkeypatch.setattr(os, "getpid", lambda number=process: number)
+        write_report(evaluation(2), tmp_path, tmp_path)
+    assert len(set(used)) == len(used) == 4
+
+
+def test_what_the_threshold_was_chosen_for_is_said_where_it_is_known(tmp_path: Path) -> None:
+    found = evaluation(10)
+    assert "chosen on validation photos" not in page(found, tmp_path)
+    for stated, told in ((0.95, "95%"), (0.995, "99.5%"), (0.57, "57%")):
+        unsure = dataclasses.replace(found.unsure, sure_precision=stated)
+        html = page(dataclasses.replace(found, unsure=unsure), tmp_path)
+        assert f"so that at least {told} of the sure answers are right; here " in html
+
+
+@pytest.mark.parametrize("chose", [True, False])
+def test_test_photos_that_decided_something_are_not_called_untouched(
+    tmp_path: Path, chose: bool
+) -> None:
+    found = evaluation(10)
+    data = dataclasses.replace(found.data, part="test", chose_precision=chose)
+    html = page(dataclasses.replace(found, data=data), tmp_path)
+    assert ("which nothing was decided on" in html) != chose
+
+
 @pytest.fixture
 def opened(browser: Browser, tmp_path: Path) -> Iterator[Page]:  # noqa: F811
     """The page in a browser, from disk; at the end nothing may have been refused or asked for."""
@@ -173,6 +229,62 @@ def test_it_works_from_disk_and_fits_a_phone(opened: Page) -> None:
     assert opened.evaluate(ground) != light
     opened.emulate_media(media="print", color_scheme="dark")
     assert opened.evaluate(ground) == "rgb(255, 255, 255)"
+
+
+def test_no_name_is_too_long_for_a_phone(browser: Browser, tmp_path: Path) -> None:  # noqa: F811
+    long = "unspeakably" * 25
+    found = evaluation(10)
+    assert found.outside is not None
+    pairs = tuple(
+        dataclasses.replace(pair, label=long, answer=long, examples=(f"{long}/{long}.jpg",))
+        for pair in found.pairs
+    )
+    found = dataclasses.replace(
+        found,
+        model=dataclasses.replace(
+            found.model, name=long, source=long, classes=(long, *found.model.classes[1:])
+        ),
+        data=dataclasses.replace(found.data, folder=long, layout=long, not_answered={long: long}),
+        outside=dataclasses.replace(found.outside, folder=long),
+        remarks=(long,),
+        pairs=pairs,
+    )
+    write_report(found, tmp_path, tmp_path)
+    shown = browser.new_page(viewport={"width": 375, "height": 800})
+    shown.goto((tmp_path / "evaluation.html").as_uri())
+    assert shown.evaluate("document.documentElement.scrollWidth") <= 375
+    beyond = """() => [...document.querySelectorAll("header *, main *")].filter(each =>
+        !each.closest(".scroll, svg") && each.getBoundingClientRect().right > innerWidth
+    ).map(each => each.outerHTML.slice(0, 80))"""
+    assert shown.evaluate(beyond) == []
+    shown.close()
+
+
+def test_all_that_scrolls_can_be_reached_with_the_keyboard(opened: Page) -> None:
+    scrolling = opened.locator(".scroll")
+    assert scrolling.count() == 4
+    for each in scrolling.all():
+        assert each.get_attribute("tabindex") == "0"
+        assert each.get_attribute("role") == "region"
+        name = each.get_attribute("aria-labelledby")
+        assert opened.locator(f"#{name}").inner_text()
+
+
+def test_bins_and_paths_are_there_as_text(opened: Page) -> None:
+    """What only a pointer finds is lost on a phone, in print and to a screen reader."""
+    table = opened.locator("section[aria-labelledby=calibration] details table")
+    assert not table.is_visible()
+    opened.get_by_text("The bins as a table").click()
+    assert table.is_visible()
+    rows = [row.locator("td").all_inner_texts() for row in table.locator("tbody tr").all()]
+    bins = [each for each in evaluation(37).calibration.after if each.photos]
+    told = [[str(each.photos), f"{each.confidence:.1%}", f"{each.accuracy:.1%}"] for each in bins]
+    # As the network says, then as answered: here these are the same.
+    assert rows == [each * 2 for each in told]
+    pairs = evaluation(37).pairs
+    assert opened.locator(".mistakes .paths code").all_inner_texts() == [
+        path for pair in pairs for path in pair.examples
+    ]
 
 
 def test_the_table_of_classes_sorts_by_each_column(opened: Page) -> None:

@@ -94,12 +94,42 @@ def test_changed_photos_are_not_called_held_out(
     assert str(chosen.split_hash) in remark
 
 
+@pytest.mark.parametrize(
+    ("by", "part", "told_of"),
+    [
+        ("validation", "validation", "decided by these photos."),
+        ("validation", "all", "decided by some of these photos."),
+        ("validation", "test", None),
+        # As archives of before have it.
+        ("test", "test", "decided by these photos."),
+        ("test", "validation", None),
+    ],
+)
+def test_photos_that_decided_on_precision_are_told(
+    model: ModelDescription, photos: Path, by: str, part: str, told_of: str | None
+) -> None:
+    measured = dataclasses.replace(model, precisions_by=frozenset({by}))
+    chosen = select(measured, photos, part)
+    assert chosen.chose_precision == (told_of is not None)
+    (*_, last) = ("", *chosen.remarks)
+    assert ("less than float32" in last) == (told_of is not None)
+    assert last.endswith(told_of or "")
+
+
+def test_other_photos_did_not_decide_on_precision(
+    model: ModelDescription, copy: Path, parts: Parts
+) -> None:
+    (copy / parts.test[0]).unlink()
+    measured = dataclasses.replace(model, precisions_by=frozenset({"validation"}))
+    assert not select(measured, copy, "all").chose_precision
+
+
 @pytest.mark.parametrize("missing", ["seed", "test", "validation", "split_hash"])
 def test_a_card_that_does_not_tell_the_split(
     model: ModelDescription, photos: Path, missing: str
 ) -> None:
     untold = told(model, **{missing: None})
-    with pytest.raises(EvaluationError, match="the part 'all' is every photo"):
+    with pytest.raises(EvaluationError, match="not known; --part all is every photo"):
         select(untold, photos, "test")
     chosen = select(untold, photos, "all")
     # Nothing was scanned: the file that does not decode shows when it is asked for.
@@ -149,7 +179,16 @@ def test_unknown_words_are_refused(
 
 
 def test_a_layout_must_be_known_and_fit(model: ModelDescription, photos: Path) -> None:
-    with pytest.raises(EvaluationError, match="name one of cat-breeds, pets"):
-        select(told(model, layout=None), photos, "all")
+    untold = told(model, layout=None)
+    with pytest.raises(
+        EvaluationError, match=r"photos lie; give --layout, one of .*, pets"
+    ) as alone:
+        select(untold, photos, "all")
+    assert "--part" not in str(alone.value)
+    # Else the way would lead from one error to the next.
+    both = "nor how they were split, .*; give --part all, .*, and --layout, one of .*, pets"
+    with pytest.raises(EvaluationError, match=both):
+        select(untold, photos, "test")
+    assert select(untold, photos, "all", "pets").photos
     with pytest.raises(DatasetError):
         select(model, photos, "all", "animals-10")

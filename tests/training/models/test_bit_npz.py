@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import pickle
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -115,6 +116,14 @@ def of_objects(arrays: Arrays) -> None:
     arrays[KERNEL] = np.array([print], dtype=object)
 
 
+def of_no_numbers(arrays: Arrays) -> None:
+    arrays[KERNEL][0, 0, 0, 0] = np.nan
+
+
+def too_large(arrays: Arrays) -> None:
+    arrays[KERNEL] = np.full(arrays[KERNEL].shape, 1e300)
+
+
 @pytest.mark.parametrize(
     ("spoil", "named"),
     [
@@ -122,7 +131,9 @@ def of_objects(arrays: Arrays) -> None:
         (with_extra, "extra: resnet/block9/unit01/a/group_norm/beta"),
         (in_torch_layout, f"wrong shape: {KERNEL} 16x16x3x3 instead of 3x3x16x16"),
         (of_integers, f"{KERNEL} holds int64"),
-        (of_objects, "Object arrays cannot be loaded"),
+        (of_objects, "asks for more than arrays of numbers; nothing of it was executed"),
+        (of_no_numbers, f"{KERNEL} holds float32, or infinities or NaN"),
+        (too_large, f"{KERNEL} holds float64, or infinities or NaN as float32"),
     ],
 )
 def test_a_wrong_file_is_named_and_changes_nothing(
@@ -142,6 +153,14 @@ def test_the_head_of_another_class_count_is_named(tmp_path: Path) -> None:
     path = save(tmp_path / "bit.npz", checkpoint(random_member(7, seed=1)))
     with pytest.raises(NpzError, match="resnet/head/conv2d/kernel 1x1x512x7 instead of 1x1x512x5"):
         load_npz(random_member(5, seed=2), path)
+
+
+def test_a_pickle_is_refused_without_numpys_advice_to_load_it_all_the_same(tmp_path: Path) -> None:
+    path = tmp_path / "bit.npz"
+    path.write_bytes(pickle.dumps({"kernel": 1}))
+    with pytest.raises(NpzError, match="nothing of it was executed") as caught:
+        load_npz(random_member(5, seed=2), path)
+    assert "allow_pickle" not in str(caught.value)
 
 
 def npy_bytes() -> bytes:
