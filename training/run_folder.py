@@ -244,7 +244,9 @@ def library_versions() -> dict[str, str]:
 
 
 def _json(value: object) -> bytes:
-    return (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode()
+    # What a file's name has that is not UTF-8 becomes JSON's own escape of it.
+    text = json.dumps(value, indent=2, ensure_ascii=False) + "\n"
+    return text.encode("utf-8", "backslashreplace")
 
 
 def _replace(path: Path, content: bytes) -> None:

@@ -171,8 +171,8 @@ def judge(
 ) -> Run:
     """The finished run: temperature and threshold by the validation photos, figures by the test's.
 
-    In float32, as the worker computes by default. What a reader of the figures must
-    know of how they were found is in the run's `data` as "remarks", a sentence each.
+    In float32, as the worker computes by default. What a reader of the figures must know of how
+    they were found is in the run's `data` as "remarks", a sentence each.
 
     Raises:
         TrainingError: the model gives no finite logits for any photo of a part.

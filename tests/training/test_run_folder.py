@@ -100,6 +100,15 @@ def test_the_card_says_what_to_expect_as_the_run_does(
         read_run(tmp_path)
 
 
+def test_a_name_that_is_not_utf_8_comes_back_as_well(
+    tmp_path: Path, model: torch.nn.Module
+) -> None:
+    """As the name of a photo that does not decode; all of a training would be lost with it."""
+    data = {**RUN.data, "not_decoded": ["caf\udce9.jpg"]}
+    write_run(tmp_path, dataclasses.replace(RUN, data=data), model, golden_photos()[:1])
+    assert read_run(tmp_path).data["not_decoded"] == ["caf\udce9.jpg"]
+
+
 def test_a_finished_run_is_never_written_over(tmp_path: Path, model: torch.nn.Module) -> None:
     write_run(tmp_path, RUN, model, golden_photos()[:1])
     with pytest.raises(RunError, match="holds a finished run"):

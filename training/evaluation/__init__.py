@@ -1,4 +1,4 @@
 """How good a model is: a run, an archive and a running service, judged by the same photos.
 
-predictors -> evaluate (selection, answers, metrics, calibration) -> report (JSON, HTML)
+predictors -> evaluate (selection, answers) -> findings (metrics, calibration) -> report
 """
