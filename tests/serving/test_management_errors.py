@@ -170,8 +170,19 @@ def test_a_refusal_is_told_as_what_it_is(
     assert len(server.asked) == 1
 
 
-@pytest.mark.parametrize("name", ANSWERED)
-@pytest.mark.parametrize("body", [b"<html>", b"", b"\xff", [], {}, [[]], {"models": 3}, "null"])
+NONSENSE: list[object] = [b"<html>", b"", b"\xff", [], {}, [[]], {"models": 3}, "null"]
+
+
+@pytest.mark.parametrize(
+    ("name", "body"),
+    [
+        (name, body)
+        for name in ANSWERED
+        for body in NONSENSE
+        # Of a model whose last version is just being removed.
+        if (name, body) != ("describe_all", [])
+    ],
+)
 def test_nonsense_is_not_taken_for_an_answer(name: str, body: object) -> None:
     with Answers(answer(body)) as server, pytest.raises(UnexpectedAnswer) as raised:
         CALLS[name](client(server))
