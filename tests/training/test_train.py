@@ -234,6 +234,10 @@ def test_features_of_other_weights_are_not_taken(
     assert same(weights(tmp_path / "run"), weights(tmp_path / "clean"))
 
 
+def unreachable(*_: object, **__: object) -> None:
+    raise ConnectionError("no route to the tracker")
+
+
 def test_a_tracker_that_fails_does_not_stop_training(
     finished: Path,
     data: Path,
@@ -242,9 +246,6 @@ def test_a_tracker_that_fails_does_not_stop_training(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    def unreachable(*_: object, **__: object) -> None:
-        raise ConnectionError("no route to the tracker")
-
     monkeypatch.setattr("accelerate.Accelerator.log", unreachable)
     train(recipe, data, tmp_path / "run", tracker="none")
     assert same(weights(finished), weights(tmp_path / "run"))
@@ -258,9 +259,6 @@ def test_a_tracker_that_does_not_end_well_loses_no_run(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    def unreachable(*_: object, **__: object) -> None:
-        raise ConnectionError("no route to the tracker")
-
     monkeypatch.setattr("accelerate.Accelerator.end_training", unreachable)
     changes = ("training.phases.1.epochs=1",)
     train(recipe, data, tmp_path / "run", changes=changes, tracker="none")

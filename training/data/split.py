@@ -33,6 +33,16 @@ class Split:
     hash: str
     unsplit: tuple[str, ...]
 
+    @property
+    def lines(self) -> list[str]:
+        """Those that the hash is of."""
+        parts: dict[Part, tuple[Photo, ...]] = {
+            "training": self.training,
+            "validation": self.validation,
+            "test": self.test,
+        }
+        return _lines(parts.items())
+
 
 @dataclass(eq=False)
 class _Unit:
@@ -174,6 +184,10 @@ def _fill(
     return chosen
 
 
-def _hash(parts: Iterable[tuple[Part, list[Photo]]]) -> str:
-    lines = sorted(f"{part} {photo.path}" for part, photos in parts for photo in photos)
+def _lines(parts: Iterable[tuple[Part, Sequence[Photo]]]) -> list[str]:
+    return sorted(f"{part} {photo.path}" for part, photos in parts for photo in photos)
+
+
+def _hash(parts: Iterable[tuple[Part, Sequence[Photo]]]) -> str:
+    lines = _lines(parts)
     return hashlib.sha256("\n".join(lines).encode("utf-8", "surrogateescape")).hexdigest()

@@ -16,6 +16,7 @@ import torch
 from rich.progress import Progress
 from torch import Tensor
 
+from training.data.dataset import is_inside
 from training.evaluation.figures import Evaluation
 from training.evaluation.findings import Answers, found_of
 from training.evaluation.names import printable_names
@@ -72,15 +73,10 @@ def _check_apart(data: Path, outside: Path) -> None:
     Raises:
         EvaluationError: one folder is the other, or lies in it.
     """
-    known, unknown = data.resolve(), outside.resolve()
-    if known == unknown:
-        how = "is the same folder as"
-    elif known in unknown.parents:
-        how = "lies in"
-    elif unknown in known.parents:
-        how = "holds"
-    else:
+    within, around = is_inside(outside, data), is_inside(data, outside)
+    if not within and not around:
         return
+    how = "is the same folder as" if within and around else "lies in" if within else "holds"
     raise EvaluationError(
         f"--outside {outside}: {how} --data {data}; a folder apart from it is needed, with photos "
         "of none of the classes"

@@ -47,7 +47,7 @@ def resolved(prepared: Prepared, labels: Indices) -> dict[str, Any]:
 def note(run: Path, prepared: Prepared, table: Mapping[str, Any]) -> None:
     """Keep what a run begins with; `table` is that of `resolved`."""
     (run / _PHOTOS).parent.mkdir(parents=True, exist_ok=True)
-    (run / _PHOTOS).write_bytes("\n".join(_listed(prepared)).encode("utf-8", "surrogateescape"))
+    (run / _PHOTOS).write_bytes("\n".join(prepared.split.lines).encode("utf-8", "surrogateescape"))
     (run / "recipe.json").write_text(json.dumps(table, indent=2) + "\n")
 
 
@@ -71,7 +71,7 @@ def check(run: Path, prepared: Prepared, table: Mapping[str, Any]) -> None:
             f"{run}: was begun with another recipe: {told}; go on with the same --set, or remove "
             "the folder to begin anew"
         )
-    others = sorted({line.partition(" ")[2] for line in set(photos) ^ set(_listed(prepared))})
+    others = sorted({line.partition(" ")[2] for line in set(photos) ^ set(prepared.split.lines)})
     if others:
         more = f" and {len(others) - _NAMED} more" if len(others) > _NAMED else ""
         raise CheckpointError(
@@ -81,9 +81,3 @@ def check(run: Path, prepared: Prepared, table: Mapping[str, Any]) -> None:
             f"another run folder, with --weights {run}/checkpoint/best.safetensors to keep what "
             "all but the head has learned"
         )
-
-
-def _listed(prepared: Prepared) -> list[str]:
-    split = prepared.split
-    parts = {"training": split.training, "validation": split.validation, "test": split.test}
-    return sorted(f"{part} {photo.path}" for part, photos in parts.items() for photo in photos)
