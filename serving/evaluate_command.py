@@ -14,6 +14,7 @@ from rich.text import Text
 
 from serving.inference import ServiceError
 from serving.served_model import ServedModel
+from serving.terminal import as_it_is
 
 
 class UnknownSourceError(Exception):
@@ -105,7 +106,7 @@ def _predictor(source: str, model: str | None, version: str | None) -> Any:  # n
 
 def _summary(found: Any, out: Path) -> dict[str, Any]:  # noqa: ANN401 - an Evaluation
     """The main figures; evaluation.json has all."""
-    from training.evaluation.names import printable
+    from training.evaluation.names import without_surrogates
     from training.evaluation.report import JSON_FILE, PAGE_FILE
 
     outside = found.outside
@@ -126,8 +127,8 @@ def _summary(found: Any, out: Path) -> dict[str, Any]:  # noqa: ANN401 - an Eval
         },
         "outside": _summary_of_outside(outside) if outside else None,
         "remarks": list(found.remarks),
-        "report": printable(str(out / PAGE_FILE)),
-        "json": printable(str(out / JSON_FILE)),
+        "report": without_surrogates(str(out / PAGE_FILE)),
+        "json": without_surrogates(str(out / JSON_FILE)),
     }
 
 
@@ -184,14 +185,9 @@ def _print(summary: dict[str, Any]) -> None:
     if summary["not_answered"]:
         counted += f"; {summary['not_answered']} files of the folder have no answer"
     console = Console()
-    console.print(_as_it_is(f"{title}: {counted}"))
+    console.print(as_it_is(f"{title}: {counted}"))
     console.print(table)
     for remark in summary["remarks"]:
-        console.print(_as_it_is(remark), style="yellow")
+        console.print(as_it_is(remark), style="yellow")
     # Whole, so that it can be clicked or copied.
     print(summary["report"])
-
-
-def _as_it_is(text: str) -> Text:
-    """Without rich's markup, and without what a terminal would obey or cannot show."""
-    return Text("".join(each if each.isprintable() else "\ufffd" for each in text))

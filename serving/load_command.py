@@ -208,7 +208,7 @@ def _files(photos: Sequence[Path]) -> Iterator[list[Path]]:
 
 
 def _print(url: str, found: dict[str, Any]) -> None:
-    from serving.tables import print_table
+    from serving.terminal import print_table
 
     print(f"{url}: {found['sent']} photos in {found['seconds']:g} s from {found['began']}")
     for header, rows in _tables(found):

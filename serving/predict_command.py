@@ -16,6 +16,7 @@ from rich.text import Text
 
 from serving.inference import InferenceClient, Prediction, ServiceError
 from serving.state import read_record
+from serving.terminal import as_it_is
 
 _DEFAULT_MODEL = "cat-breeds"
 _AT_ONCE = 8
@@ -66,17 +67,12 @@ def _described(photo: Path, answer: Prediction | ServiceError) -> dict[str, Any]
 
 
 def _panel(photo: Path, answer: Prediction | ServiceError) -> Panel:
-    title = _as_it_is(photo.name)
+    title = as_it_is(photo.name)
     if isinstance(answer, ServiceError):
-        return Panel(_as_it_is(str(answer)), title=title, border_style="red", width=60)
+        return Panel(as_it_is(str(answer)), title=title, border_style="red", width=60)
     table = Table.grid(padding=(0, 1))
     for breed, probability in answer.breeds:
         bar = Text(f"{'█' * round(probability * _BAR_WIDTH):<{_BAR_WIDTH}}", style="cyan")
-        table.add_row(_as_it_is(breed), bar, f"{probability:6.1%}")
+        table.add_row(as_it_is(breed), bar, f"{probability:6.1%}")
     subtitle = f"{answer.model} {answer.version}" + (" · unsure" if answer.unsure else "")
-    return Panel(table, title=title, subtitle=_as_it_is(subtitle), expand=False)
-
-
-def _as_it_is(text: str) -> Text:
-    """Without rich's markup, and without what a terminal would obey or cannot show."""
-    return Text("".join(each if each.isprintable() else "\ufffd" for each in text))
+    return Panel(table, title=title, subtitle=as_it_is(subtitle), expand=False)

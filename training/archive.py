@@ -37,6 +37,7 @@ from handlers.archive_format import verify_archive, write_archive
 from handlers.config import ConfigError, HandlerConfig, Limits, Precision
 from handlers.images import decode_image
 from training.conversion import convert, write_graph
+from training.data.dataset import check_outside
 from training.evaluation.precisions import Agreement, measure
 from training.run_folder import Run, RunError, architecture, build_model, read_run
 
@@ -93,10 +94,13 @@ def archive(
         ArchivingError: a bad version or configuration, a run whose weights do not give its
             golden logits, or the version exists with other content.
         RunError: not a finished run.
-        EvaluationError, DatasetError: `data` does not hold the photos of the training.
+        EvaluationError, DatasetError: `data` does not hold the photos of the training, or `store`
+            lies in it.
     """
     if not _VERSION.fullmatch(version):
         raise ArchivingError(f"version {version!r}: must be MAJOR.MINOR or MAJOR.MINOR.PATCH")
+    if data:
+        check_outside(store, data)
     run = read_run(run_folder)
     if run.name.startswith("token"):
         # TorchServe takes every path with "/token" in it for one of a token.

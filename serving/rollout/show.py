@@ -19,7 +19,7 @@ from serving.audit import Call
 from serving.history import Event
 from serving.rollout.overview import VersionOverview
 from serving.rollout.report import Report, Step
-from serving.tables import print_table
+from serving.terminal import print_table
 
 _UNITS = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
 

@@ -20,6 +20,7 @@ from handlers.checksums import parse_sums
 from tests.archives import one_worker
 from tests.service import DEMO, R50
 from training.archive import DEFAULT_MODEL_CONFIG, ArchivingError, archive
+from training.data.dataset import DatasetError
 from training.run_folder import RunError, read_run
 
 CATBREEDS = Path(sys.executable).with_name("catbreeds")
@@ -142,6 +143,14 @@ def test_a_name_that_cannot_be_managed_is_refused(run: Path, store: Path) -> Non
     (run / "run.json").write_text(json.dumps(described))
     with pytest.raises(ArchivingError, match="must not begin with token"):
         archive(run, "1.0", store)
+
+
+def test_no_archive_is_put_among_the_photos(run: Path, tmp_path: Path) -> None:
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    with pytest.raises(DatasetError, match="store: lies in the data folder"):
+        archive(run, "1.0", photos / "store", data=photos)
+    assert list(photos.iterdir()) == []
 
 
 @pytest.mark.parametrize(

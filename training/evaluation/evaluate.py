@@ -16,10 +16,10 @@ import torch
 from rich.progress import Progress
 from torch import Tensor
 
-from training.data.dataset import is_inside
+from training.data.dataset import check_outside, is_inside
 from training.evaluation.figures import Evaluation
 from training.evaluation.findings import Answers, found_of
-from training.evaluation.names import printable_names
+from training.evaluation.names import distinct_names
 from training.evaluation.predictor import Answered, EvaluationError, Predictor
 from training.evaluation.report import write_report
 from training.evaluation.selection import select
@@ -49,11 +49,13 @@ def evaluate(
     Raises:
         EvaluationError: the part cannot be told, no photo can be answered, `outside` and `data`
             share photos, or nothing can be written to `out`; the last two are found out first.
-        DatasetError: `data` does not hold the layout.
+        DatasetError: `data` does not hold the layout, or `out` lies in a folder of photos.
         OSError: the report cannot be written after all, as where the disk is full.
     """
     if outside:
         _check_apart(data, outside)
+    for folder in filter(None, (data, outside)):
+        check_outside(out, folder)
     with _writable(out):
         chosen = select(predictor.model, data, part, layout)
         strangers = _files_below(outside) if outside else []
@@ -61,7 +63,7 @@ def evaluate(
             paths = [photo.path for photo in chosen.photos]
             known = _ask(predictor, data, paths, progress, "evaluating")
             unknown = _ask(predictor, outside, strangers, progress, "outside") if outside else None
-        shown = printable_names((*paths, *chosen.undecodable))
+        shown = distinct_names((*paths, *chosen.undecodable))
         found = found_of(predictor.model, data, chosen, known, shown, outside, unknown)
         write_report(found, out, data, {name: path for path, name in shown.items()})
     return found

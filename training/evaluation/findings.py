@@ -23,7 +23,7 @@ from training.evaluation.figures import (
     Outside,
     Unsure,
 )
-from training.evaluation.names import printable, printable_names
+from training.evaluation.names import distinct_names, without_surrogates
 from training.evaluation.predictor import ModelDescription
 from training.evaluation.selection import Selection
 
@@ -63,7 +63,7 @@ def found_of(
         known, unknown: answers to the photos chosen, and to those outside.
         shown: path below `data` -> how it is shown, of all photos chosen and of those undecodable.
     """
-    names = tuple(map(printable, model.classes))
+    names = tuple(map(without_surrogates, model.classes))
     not_answered = {**chosen.undecodable, **known.refused}
     photos = [chosen.photos[place] for place in known.places]
     labels = torch.tensor([chosen.class_ids[photo.label] for photo in photos])
@@ -76,25 +76,25 @@ def found_of(
         made=datetime.now(UTC).isoformat(timespec="seconds"),
         model=EvaluatedModel(
             kind=model.kind,
-            source=printable(model.source),
-            name=printable(model.name),
+            source=without_surrogates(model.source),
+            name=without_surrogates(model.name),
             version=model.version,
             git_sha=model.git_sha,
             classes=names,
         ),
         data=EvaluatedData(
-            folder=printable(str(data)),
+            folder=without_surrogates(str(data)),
             layout=chosen.layout,
             part=chosen.part,
             photos=len(photos),
             not_answered={
-                shown[path]: printable(why) for path, why in sorted(not_answered.items())
+                shown[path]: without_surrogates(why) for path, why in sorted(not_answered.items())
             },
             split_hash=chosen.split_hash,
             card_split_hash=model.data.get("split_hash"),
             chose_precision=chosen.chose_precision,
         ),
-        remarks=tuple(map(printable, (*chosen.remarks, *model.remarks))),
+        remarks=tuple(map(without_surrogates, (*chosen.remarks, *model.remarks))),
         headline=Headline(
             top1=float(right.double().mean()),
             top1_interval=metrics.accuracy_interval(
@@ -164,11 +164,13 @@ def _outside(
             model.divisor,
             calibration.SCORES if model.has_logits else ("probability",),
         )
-    shown = printable_names(unknown.refused)
+    shown = distinct_names(unknown.refused)
     return Outside(
-        folder=printable(str(folder)),
+        folder=without_surrogates(str(folder)),
         photos=len(unknown.places),
-        not_answered={shown[path]: printable(why) for path, why in unknown.refused.items()},
+        not_answered={
+            shown[path]: without_surrogates(why) for path, why in unknown.refused.items()
+        },
         unsure=float((~unknown.sure).double().mean()),
         comparison=comparison,
     )

@@ -13,12 +13,12 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 _UNKNOWN = "\ufffd"
 
 
-def printable(text: str) -> str:
+def without_surrogates(text: str) -> str:
     """The text with a replacement character for each surrogate."""
     return _SURROGATE.sub(_UNKNOWN, text)
 
 
-def printable_names(names: Iterable[str]) -> dict[str, str]:
+def distinct_names(names: Iterable[str]) -> dict[str, str]:
     """Name -> how it is shown, in their order; no two alike, so that none is lost where they count.
 
     Of names that would be shown alike the later ones get a number: "a?.jpg", "a?.jpg (2)".
@@ -26,7 +26,7 @@ def printable_names(names: Iterable[str]) -> dict[str, str]:
     shown: dict[str, str] = {}
     taken: set[str] = set()
     for name in names:
-        plain = printable(name)
+        plain = without_surrogates(name)
         chosen, number = plain, 1
         while chosen in taken:
             number += 1

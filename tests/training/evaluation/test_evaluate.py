@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from tests.training.evaluation.conftest import BROKEN, COLOURS, EACH, Parts
+from training.data.dataset import DatasetError
 from training.evaluation.evaluate import evaluate
 from training.evaluation.predictor import (
     Answered,
@@ -258,6 +259,18 @@ def test_photos_of_the_classes_are_no_strangers(
     model = Untouched(predictor.model)
     with pytest.raises(EvaluationError, match=f"--outside .*: {how} --data"):
         evaluate(model, tmp_path / data, tmp_path / "out", "all", tmp_path / outside)
+
+
+def test_no_report_is_written_among_the_photos(
+    predictor: LocalPredictor, photos: Path, tmp_path: Path
+) -> None:
+    strangers = tmp_path / "strangers"
+    strangers.mkdir()
+    for folder in (photos, strangers):
+        out = folder / "evaluation"
+        with pytest.raises(DatasetError, match=f"{out}: lies in the data folder {folder}"):
+            evaluate(Untouched(predictor.model), photos, out, "all", strangers)
+        assert not out.exists()
 
 
 def test_what_the_threshold_was_chosen_for_is_told_beside_what_it_buys(
