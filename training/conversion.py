@@ -67,7 +67,8 @@ def quantise(graph: Any, inputs: Sequence[Tensor]) -> Any:  # noqa: ANN401
     # Weights stay float32 parameters, so that the archive need not hold them twice; OpenVINO turns
     # them into int8 when it compiles the graph.
     kept = AdvancedQuantizationParameters(backend_params={"compress_weights": False})
-    nncf.set_log_level(logging.ERROR)
+    # Its own set_log_level changes whatever handlers hang there, which are not all its own.
+    logging.getLogger("nncf").setLevel(logging.ERROR)
     # It shows progress bars whether or not there is a terminal.
     with redirect_stdout(io.StringIO()):
         return nncf.quantize(
