@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
@@ -9,6 +10,8 @@ from urllib.parse import urlsplit
 import requests
 
 LOCAL_HOSTS = frozenset({"127.0.0.1", "localhost", "::1"})
+# Before a call is repeated whose connection broke.
+_PAUSES_S = (0.1, 0.3)
 
 
 class _Bearer(requests.auth.AuthBase):
@@ -62,3 +65,29 @@ def call(
             auth=_Bearer(token),
             timeout=timeout_s,
         )
+
+
+def call_repeatedly(
+    method: str,
+    url: str,
+    token: str | None,
+    timeout_s: float,
+    params: Mapping[str, str] | None = None,
+) -> tuple[requests.Response, bool]:
+    """As `call`, again where the connection broke: for what may be done twice.
+
+    Returns:
+        The answer, and whether it was asked for more than once.
+
+    Raises:
+        requests.RequestException: it broke each time, no answer in time, or not an address.
+    """
+    for tries, pause in enumerate(_PAUSES_S):
+        try:
+            return call(method, url, token, timeout_s, params), tries > 0
+        except (requests.ConnectionError, requests.exceptions.ChunkedEncodingError) as error:
+            # A connection that is not made in time is both.
+            if isinstance(error, requests.Timeout):
+                raise
+        time.sleep(pause)
+    return call(method, url, token, timeout_s, params), True

@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 import requests
 
-from serving.http import call
+from serving.http import call, call_repeatedly
 from serving.management_answers import (
     ModelStatus,
     RegisteredModel,
@@ -36,7 +36,6 @@ from serving.management_errors import (
     ServerFailed,
     TokenRefused,
     UnexpectedAnswer,
-    is_broken,
     refusal,
 )
 from serving.state import TokenError
@@ -57,8 +56,6 @@ __all__ = [
     "Worker",
 ]
 
-# Before a call is repeated whose connection broke.
-_PAUSES_S = (0.1, 0.3)
 # TorchServe takes a new token before it has written it, and writes the file in place.
 _RENEWAL_S = 0.5
 _RENEWAL_POLL_S = 0.01
@@ -262,18 +259,14 @@ class ManagementClient:
         query: Mapping[str, str] | None,
     ) -> tuple[requests.Response, bool]:
         """The answer, and whether it was asked for more than once."""
-        tries = 0
-        while True:
-            try:
-                response = call(method, self._url + path, token, timeout_s, params=query)
-                return response, tries > 0
-            except requests.RequestException as error:
-                last = method == "POST" or tries == len(_PAUSES_S)
-                if last or not is_broken(error):
-                    reason = f"{self._url}: no answer: {type(error).__name__}"
-                    raise NoAnswer(reason) from error
-            time.sleep(_PAUSES_S[tries])
-            tries += 1
+        url = self._url + path
+        try:
+            if method == "POST":
+                return call(method, url, token, timeout_s, params=query), False
+            return call_repeatedly(method, url, token, timeout_s, params=query)
+        except requests.RequestException as error:
+            reason = f"{self._url}: no answer: {type(error).__name__}"
+            raise NoAnswer(reason) from error
 
     def _read_token(self, refused: str | None = None) -> str:
         """The current token, where there is one other than `refused` within half a second."""

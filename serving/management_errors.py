@@ -20,8 +20,6 @@ from __future__ import annotations
 from collections.abc import Container
 from typing import Any
 
-import requests
-
 SERVER_ERRORS = range(500, 600)
 _TOKEN_REFUSED = "InvalidKeyException"  # noqa: S105 - a type of error
 _BAD_REQUEST = "BadRequestException"
@@ -103,10 +101,3 @@ def _class_of(status: int, kind: object, load_failures: Container[int]) -> type[
     if status in SERVER_ERRORS:
         return ServerFailed
     return {404: ModelNotFound, 409: AlreadyRegistered}.get(status, BadRequest)
-
-
-def is_broken(error: requests.RequestException) -> bool:
-    """Whether a connection broke, and not only took too long: the call may be made again."""
-    if isinstance(error, requests.Timeout):
-        return False
-    return isinstance(error, requests.ConnectionError | requests.exceptions.ChunkedEncodingError)

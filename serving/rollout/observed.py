@@ -11,7 +11,7 @@ import requests
 from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
-from serving.http import call
+from serving.http import call_repeatedly
 
 # `handlers.metrics` has these names, too, but importing it imports TorchServe.
 _ANSWERED = "catbreeds_top1_probability_count"
@@ -88,7 +88,7 @@ def observe(metrics_url: str, model: str, versions: Iterable[str]) -> dict[str, 
         MetricsError: no answer, or not metrics.
     """
     try:
-        answer = call("GET", f"{metrics_url}/metrics", None, _TIMEOUT_S)
+        answer, _ = call_repeatedly("GET", f"{metrics_url}/metrics", None, _TIMEOUT_S)
         answer.raise_for_status()
         families = list(text_string_to_metric_families(answer.text))
     except requests.RequestException as error:

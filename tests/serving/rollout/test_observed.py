@@ -98,6 +98,12 @@ def test_no_metrics(answer: Scripted) -> None:
         observe(server.url, DEMO, ["0.1"])
 
 
+def test_a_connection_that_breaks_once_ends_no_watch() -> None:
+    with ScriptedServer(Scripted(200, None), Scripted(200, RECORDED.encode())) as server:
+        assert observe(server.url, DEMO, ["0.1"])["0.1"].photos == 6
+    assert len(server.asked) == 2
+
+
 def test_nobody_listens() -> None:
     with pytest.raises(MetricsError, match="no metrics"):
         observe("http://127.0.0.1:1", DEMO, ["0.1"])
