@@ -36,7 +36,7 @@ from training.fitting.journal import Journal
 from training.fitting.photos import Photos, normaliser
 from training.fitting.signals import Signals
 from training.fitting.source import PhotoSource
-from training.fitting.stage import Interrupted, Surroundings, TrainingError
+from training.fitting.stage import Interrupted, Surroundings, TrainingError, is_lost_process
 from training.fitting.tracking import end_tracking, make_accelerator, start_tracking
 from training.fitting.validation import figures, logits_of
 from training.memory import keep_memory
@@ -81,6 +81,13 @@ def train(
             return _train(recipe_name, data, out, changes, weights, resume, tracker, signals)
         except KeyboardInterrupt:
             raise Interrupted("stopped; what was saved before is kept") from None
+        except RuntimeError as error:
+            if not is_lost_process(error):
+                raise
+            raise TrainingError(
+                "another process of this training ended, or cannot be reached; why, it has said "
+                "itself, or the system's log; what was saved before is kept: go on with --resume"
+            ) from error
         except OSError as error:
             if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
                 raise

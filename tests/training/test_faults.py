@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -120,6 +121,36 @@ def test_a_loader_of_photos_that_is_killed_loses_no_step(
     assert "Traceback" not in errors
     assert Training(recipe, data, run, "--resume", *RARELY).end()[0] == 0
     assert result(run) == undisturbed
+
+
+def test_where_one_of_several_processes_is_killed_the_other_says_how_to_go_on(
+    recipe: str, data: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+
+    def both(*options: str) -> list[Training]:
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            port = free.getsockname()[1]
+        common = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+        return [
+            Training(recipe, data, run, *options, env=common | {"RANK": rank, "LOCAL_RANK": rank})
+            for rank in "01"
+        ]
+
+    first, second = both()
+    first.wait_for_step(1, 5)
+    second.process.kill()
+    code, errors = first.end()
+    assert code == 1
+    assert "another process of this training ended, or cannot be reached" in errors
+    assert "what was saved before is kept: go on with --resume" in errors
+    assert "Traceback" not in errors
+    second.end()
+    kept = position(run)
+    assert kept is not None
+    assert (kept.phase, kept.step) >= (1, 5)
+    assert [training.end()[0] for training in both("--resume")] == [0, 0]
+    assert (run / "run.json").exists()
 
 
 def test_a_photo_that_rots_for_good_is_named_again(

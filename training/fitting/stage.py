@@ -8,6 +8,7 @@ from typing import Any
 
 from accelerate import Accelerator
 from torch import nn
+from torch.distributed import DistError
 from torch.optim import Optimizer
 
 from training.fitting.checkpoint import Checkpoints
@@ -24,6 +25,12 @@ class TrainingError(Exception):
 
 class Interrupted(Exception):  # noqa: N818  (not a fault)
     """Somebody asked it to stop; all is saved."""
+
+
+def is_lost_process(error: RuntimeError) -> bool:
+    """Whether one of several processes of the training could not be reached by this one."""
+    # NCCL's errors have a type; gloo's are told by their text alone.
+    return isinstance(error, DistError) or "/gloo/" in str(error)
 
 
 @dataclass(frozen=True)
