@@ -80,6 +80,10 @@ def bench(
     if soak is None and not scaling:
         check_needs(["wrk"])  # before torch is loaded
     from benchmarks.serving import bench as benchmark
+    from training.data.dataset import check_outside
+
+    if data is not None:
+        check_outside(out, data, "--out")
 
     settings = {"precision": precision, "engine": engine}
     options = benchmark.Options(

@@ -8,6 +8,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import requests
+from urllib3.exceptions import ReadTimeoutError
 
 LOCAL_HOSTS = frozenset({"127.0.0.1", "localhost", "::1"})
 # Before a call is repeated whose connection broke.
@@ -56,15 +57,21 @@ def call(
     with requests.Session() as session:
         # A proxy of the environment has no way to this machine, and must not see the token.
         session.trust_env = not is_local(url)
-        return session.request(
-            method,
-            url,
-            params=params,
-            data=fields,
-            files=files,
-            auth=_Bearer(token),
-            timeout=timeout_s,
-        )
+        try:
+            return session.request(
+                method,
+                url,
+                params=params,
+                data=fields,
+                files=files,
+                auth=_Bearer(token),
+                timeout=timeout_s,
+            )
+        except requests.ConnectionError as error:
+            # requests takes an answer that stalls in its body for a connection that broke.
+            if error.args and isinstance(error.args[0], ReadTimeoutError):
+                raise requests.ReadTimeout(*error.args) from error
+            raise
 
 
 def call_repeatedly(

@@ -137,7 +137,7 @@ def check(
 
     spec = load_recipe(recipe).data
     if picture is not None:
-        check_outside(picture, folder)
+        check_outside(picture, folder, "--picture")
     report = check_data(spec.layout, folder, spec.validation, spec.test, spec.seed)
     if as_json:
         print(json.dumps(asdict(report), indent=2))

@@ -100,7 +100,7 @@ def archive(
     if not _VERSION.fullmatch(version):
         raise ArchivingError(f"version {version!r}: must be MAJOR.MINOR or MAJOR.MINOR.PATCH")
     if data:
-        check_outside(store, data)
+        check_outside(store, data, "--store")
     run = read_run(run_folder)
     if run.name.startswith("token"):
         # TorchServe takes every path with "/token" in it for one of a token.

@@ -34,6 +34,7 @@ from training.fitting.checkpoint import CheckpointError, Checkpoints
 from training.fitting.fit import Fit, photos_in_all
 from training.fitting.journal import Journal
 from training.fitting.photos import Photos, normaliser
+from training.fitting.rows import node_of
 from training.fitting.signals import Signals
 from training.fitting.source import PhotoSource
 from training.fitting.stage import Interrupted, Surroundings, TrainingError, is_lost_process
@@ -71,7 +72,7 @@ def train(
         TrainingError, Interrupted: see there; `resume` goes on.
     """
     keep_memory()
-    check_outside(out, data)
+    check_outside(out, data, "OUT")
     if (out / "run.json").exists():
         # What was left where a run was killed just after its last file was written.
         _tidy(out)
@@ -84,9 +85,14 @@ def train(
         except RuntimeError as error:
             if not is_lost_process(error):
                 raise
+            told = (
+                "another process of this training ended, or cannot be reached "
+                f"({str(error).splitlines()[0]}); what was saved before is kept"
+            )
+            if signals.stop:
+                raise Interrupted(told) from error
             raise TrainingError(
-                "another process of this training ended, or cannot be reached; why, it has said "
-                "itself, or the system's log; what was saved before is kept: go on with --resume"
+                f"{told}: mend what that process or the system's log says, then go on with --resume"
             ) from error
         except OSError as error:
             if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
@@ -135,10 +141,9 @@ def _train(
     photos = photos_in_all(recipe.training, training.labels)
     with Journal(out / "metrics.jsonl", accelerator, photos) as journal:
         if recipe.training.cache_photos:
-            training.cache(scratch / f"training-{accelerator.process_index}.u8", journal.progress)
-            validation.cache(
-                scratch / f"validation-{accelerator.process_index}.u8", journal.progress
-            )
+            node = node_of(accelerator)
+            for part, name in ((training, "training"), (validation, "validation")):
+                part.cache(scratch / f"{name}-{node.first_rank}.u8", node, journal.progress)
         fit = Fit(
             architecture=prepared.architecture,
             model=model,

@@ -77,13 +77,20 @@ class Asked:
     token: str
 
 
+@dataclass(frozen=True)
+class Silence:
+    """No more than this, in a connection that stays open."""
+
+    after: bytes = b""
+
+
 class Answers:
     """A server that gives the raw answers it is told, one a connection, and then closes it.
 
-    `BREAK` closes it without a word, None keeps it open in silence.
+    `BREAK` closes it without a word, `Silence` keeps it open.
     """
 
-    def __init__(self, *answers: bytes | None) -> None:
+    def __init__(self, *answers: bytes | Silence) -> None:
         self._answers = list(answers)
         self.asked: list[Asked] = []
         self._server = socket.create_server(("127.0.0.1", 0))
@@ -114,7 +121,8 @@ class Answers:
             token = head.decode().partition("Authorization: Bearer ")[2].partition("\r\n")[0]
             self.asked.append(Asked(method, path, token))
             answer = self._answers.pop(0) if self._answers else BREAK
-            if answer is None:
+            if isinstance(answer, Silence):
+                connection.sendall(answer.after)
                 self._silent.append(connection)
                 continue
             connection.sendall(answer)
@@ -239,9 +247,10 @@ def test_what_is_gone_at_the_second_try_was_unregistered() -> None:
         client(server).set_default("m", "1")
 
 
+@pytest.mark.parametrize("after", [b"", TORN])
 @pytest.mark.parametrize("name", CALLS)
-def test_silence_ends_with_the_time_and_is_not_repeated(name: str) -> None:
-    with Answers(None, answer(GOOD[name])) as server:
+def test_silence_ends_with_the_time_and_is_not_repeated(name: str, after: bytes) -> None:
+    with Answers(Silence(after), answer(GOOD[name])) as server:
         impatient = ManagementClient(server.url, lambda: SECRET, timeout_s=0.2)
         quick: dict[str, Call] = {
             "register": lambda client: client.register("a.mar", 0.2),

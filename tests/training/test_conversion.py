@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import logging
 import subprocess
 import sys
 from pathlib import Path
@@ -75,9 +76,13 @@ def test_int8_adds_ranges_and_no_weights(tmp_path: Path) -> None:
     write_graph(graph, model.state_dict(), "f32", tmp_path)
     before = added(tmp_path)
     inputs = photos(8, 64)
+    logger, others = logging.getLogger("nncf"), logging.NullHandler()
+    logger.addHandler(others)
     write_graph(
         quantise(graph, [each[None] for each in inputs]), model.state_dict(), "int8", tmp_path
     )
+    logger.removeHandler(others)
+    assert (logger.level, others.level) == (logging.ERROR, logging.NOTSET)
     weights = sum(value.numel() * 4 for value in model.state_dict().values())
     assert added(tmp_path) - before < 0.1 * weights + 400_000
     with torch.inference_mode():

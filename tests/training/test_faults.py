@@ -123,33 +123,42 @@ def test_a_loader_of_photos_that_is_killed_loses_no_step(
     assert result(run) == undisturbed
 
 
+@contextmanager
+def two_machines(recipe: str, data: Path, run: Path, *options: str) -> Iterator[list[Training]]:
+    """With a process each, the first of them the one that saves."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    common = {
+        **{"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)},
+        **{"LOCAL_WORLD_SIZE": "1", "LOCAL_RANK": "0"},
+    }
+    both = [Training(recipe, data, run, *options, env=common | {"RANK": rank}) for rank in "01"]
+    try:
+        yield both
+    finally:
+        for each in both:
+            with each.process as process:
+                process.kill()
+
+
 def test_where_one_of_several_processes_is_killed_the_other_says_how_to_go_on(
     recipe: str, data: Path, tmp_path: Path
 ) -> None:
     run = tmp_path / "run"
-
-    def both(*options: str) -> list[Training]:
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            port = free.getsockname()[1]
-        common = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-        return [
-            Training(recipe, data, run, *options, env=common | {"RANK": rank, "LOCAL_RANK": rank})
-            for rank in "01"
-        ]
-
-    first, second = both()
-    first.wait_for_step(1, 5)
-    second.process.kill()
-    code, errors = first.end()
-    assert code == 1
-    assert "another process of this training ended, or cannot be reached" in errors
-    assert "what was saved before is kept: go on with --resume" in errors
-    assert "Traceback" not in errors
-    second.end()
-    kept = position(run)
-    assert kept is not None
-    assert (kept.phase, kept.step) >= (1, 5)
-    assert [training.end()[0] for training in both("--resume")] == [0, 0]
+    for killed, step in ((1, 5), (0, 10)):
+        with two_machines(recipe, data, run, "--resume") as both:
+            both[0].wait_for_step(1, step)
+            both[killed].process.kill()
+            code, errors = both[1 - killed].end()
+            assert code == 1
+            assert "another process of this training ended, or cannot be reached (" in errors
+            assert "then go on with --resume" in errors
+            assert "Traceback" not in errors
+        at = position(run)
+        assert at is not None
+        assert (at.phase, at.step) >= (1, step)
+    with two_machines(recipe, data, run, "--resume") as both:
+        assert [each.end()[0] for each in both] == [0, 0]
     assert (run / "run.json").exists()
 
 

@@ -42,7 +42,7 @@ def draw(report: DataReport, path: Path) -> None:
         DatasetError: the file would lie in the data folder, which is never changed.
         OSError: it cannot be written.
     """
-    check_outside(path, Path(report.folder))
+    check_outside(path, Path(report.folder), "--picture")
     pairs = list(_pairs(report))
     rows = -(-len(pairs) // _PAIRS_A_ROW)
     heights = [_AROUND_BARS + _BAR * len(report.classes)]

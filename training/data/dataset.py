@@ -66,13 +66,14 @@ def is_inside(path: Path, folder: Path) -> bool:
     return Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder))
 
 
-def check_outside(path: Path, folder: Path) -> None:
-    """Call this before anything is written to `path`.
+def check_outside(path: Path, folder: Path, option: str) -> None:
+    """Call this before anything is written to `path`, which `option` of a command names.
 
     Raises:
-        DatasetError: it lies in the data folder, which is never changed.
+        DatasetError: it lies in the folder of photos, which is never changed.
     """
     if is_inside(path, folder):
         raise DatasetError(
-            f"{path}: lies in the data folder {folder}, which is never changed; name another"
+            f"{path}: lies in the data folder {os.path.realpath(folder)}, which is never changed; "
+            f"another {option} is needed"
         )

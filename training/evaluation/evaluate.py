@@ -55,7 +55,7 @@ def evaluate(
     if outside:
         _check_apart(data, outside)
     for folder in filter(None, (data, outside)):
-        check_outside(out, folder)
+        check_outside(out, folder, "--out")
     with _writable(out):
         chosen = select(predictor.model, data, part, layout)
         strangers = _files_below(outside) if outside else []

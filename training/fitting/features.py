@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -15,18 +14,18 @@ from torch import Tensor, nn
 from training.fitting.batches import Indices
 from training.fitting.loading import each
 from training.fitting.photos import Photos
+from training.fitting.rows import Node, Rows, filled
 
 _BATCH = 64
 
 
 class Features:
-    """float32 outputs of the backbone, in a file that is mapped, not read."""
+    """float32 outputs of the backbone, mapped, not read."""
 
-    def __init__(self, file: Path, shape: tuple[int, ...], views: int) -> None:
-        """Open a complete file of `shape`: (views * photos, ...)."""
-        self._values = np.memmap(file, np.float32, "r", shape=shape)
-        self._views = views
-        self._photos = shape[0] // views
+    def __init__(self, values: Rows, views: int) -> None:
+        """Take (views * photos, ...)."""
+        self._values, self._views = values, views
+        self._photos = len(values) // views
 
     def batch(self, photos: Indices, views: Indices) -> Tensor:
         """One view each of several photos, float32 (n, ...); views begin anew after the last."""
@@ -39,6 +38,7 @@ def compute_features(
     photos: Photos,
     views: int,
     file: Path,
+    node: Node,
     normalised: Callable[[Tensor], Tensor],
     bar: Progress,
     go_on: Callable[[], None],
@@ -47,6 +47,7 @@ def compute_features(
 
     Args:
         backbone: in evaluation mode, on the device that `normalised` puts photos on.
+        node: shares the work, see `filled`.
         bar: gets a task meanwhile.
         go_on: called now and then; what it raises ends the work.
 
@@ -56,23 +57,17 @@ def compute_features(
     """
     with torch.inference_mode():
         first = backbone(normalised(photos[0, 0][None]))
-    shape = (views * len(photos), *first.shape[1:])
-    if not file.exists():
-        partial = file.with_name(f"{file.name}.partial")
-        partial.unlink(missing_ok=True)
-        values = np.memmap(partial, np.float32, "w+", shape=shape)
-        # Room is taken now: a write beyond a full disk would kill the process (SIGBUS).
-        with partial.open("r+b") as whole:
-            os.posix_fallocate(whole.fileno(), 0, values.nbytes)
-        keys = [(photo, view) for view in range(views) for photo in range(len(photos))]
-        done = 0
+
+    def fill(rows: Rows, mine: range) -> None:
+        keys = [(row % len(photos), row // len(photos)) for row in mine]
+        done = mine.start
         with closing(each(photos, keys, _BATCH, bar, "frozen backbone")) as batches:
             for batch in batches:
                 with torch.inference_mode():
                     out = backbone(normalised(batch)).float().cpu().numpy()
-                values[done : done + len(out)] = out
+                rows[done : done + len(out)] = out
                 done += len(out)
                 go_on()
-        values.flush()
-        partial.replace(file)
-    return Features(file, shape, views)
+
+    shape = (views * len(photos), *first.shape[1:])
+    return Features(filled(file, np.float32, shape, node, fill), views)

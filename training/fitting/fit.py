@@ -17,6 +17,7 @@ from training.fitting.checkpoint import Checkpoint, Position
 from training.fitting.features import compute_features
 from training.fitting.losses import summed_cross_entropy
 from training.fitting.photos import Photos, normaliser
+from training.fitting.rows import node_of
 from training.fitting.schedules import phase_steps
 from training.fitting.source import FeatureSource, PhotoSource, Source
 from training.fitting.stage import Interrupted, Stage, Surroundings
@@ -62,6 +63,7 @@ class Fit:
         self._augmentation = augmentation
         self._training, self._validation = training, validation
         self._around, self._folder = around, folder
+        self._node = node_of(around.accelerator)
         self._normalised = normaliser(preprocessing, around.accelerator.device)
 
     def run(self, checkpoint: Checkpoint | None) -> Position:
@@ -143,13 +145,13 @@ class Fit:
 
     def _features(self, photos: Photos, what: str, views: int) -> FeatureSource:
         around = self._around
-        # Of each process by itself, as they may run on several machines.
-        file = self._folder / f"{around.accelerator.process_index}-features-{what}.f32"
+        file = self._folder / f"{self._node.first_rank}-features-{what}.f32"
         features = compute_features(
             self._backbone.eval(),
             photos,
             views,
             file,
+            self._node,
             self._normalised,
             around.journal.progress,
             self._go_on,
@@ -164,5 +166,6 @@ class Fit:
 
     def _forget_features(self) -> None:
         """The next phase's backbone is another one."""
-        for file in self._folder.glob(f"{self._around.accelerator.process_index}-features-*"):
-            file.unlink()
+        if self._node.local_rank == 0:
+            for file in self._folder.glob(f"{self._node.first_rank}-features-*"):
+                file.unlink()

@@ -5,7 +5,6 @@ Nothing here grows with the number of photos but the list of their paths.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -23,6 +22,7 @@ from handlers.problems import Problem
 from training.data.dataset import DatasetError, Photo
 from training.fitting.augmentation import Augmentation
 from training.fitting.loading import Key, each
+from training.fitting.rows import Node, Rows, filled
 
 
 class Photos(Dataset[Tensor]):
@@ -43,7 +43,7 @@ class Photos(Dataset[Tensor]):
         self._preprocessing = preprocessing
         self._augmentation = augmentation
         self._seed = seed
-        self._cache: np.memmap[tuple[int, ...], np.dtype[np.uint8]] | None = None
+        self._cache: Rows | None = None
 
     def __len__(self) -> int:
         return len(self._paths)
@@ -71,33 +71,26 @@ class Photos(Dataset[Tensor]):
             image = self._preprocessing.resized(image)
         return torch.from_numpy(np.array(image).transpose(2, 0, 1))
 
-    def cache(self, file: Path, bar: Progress) -> None:
+    def cache(self, file: Path, node: Node, bar: Progress) -> None:
         """Decode all photos once, into `file`; one that is complete is taken as it is.
 
         Args:
+            node: shares the work, see `filled`.
             bar: gets a task meanwhile.
 
         Raises:
             DatasetError: a file does not decode.
             OSError: the disk is full.
         """
-        shape = (len(self), *self._preprocessing.size, 3)
-        if not file.exists():
-            partial = file.with_name(f"{file.name}.partial")
-            partial.unlink(missing_ok=True)
-            cache = np.memmap(partial, np.uint8, "w+", shape=shape)
-            # Room is taken now: a write beyond a full disk would kill the process (SIGBUS).
-            with partial.open("r+b") as whole:
-                os.posix_fallocate(whole.fileno(), 0, int(np.prod(shape)))
-            done = 0
-            for batch in each(
-                self, [(index, 0) for index in range(len(self))], 64, bar, "decoding"
-            ):
-                cache[done : done + len(batch)] = batch.permute(0, 2, 3, 1).numpy()
+
+        def fill(rows: Rows, mine: range) -> None:
+            done = mine.start
+            for batch in each(self, [(index, 0) for index in mine], 64, bar, "decoding"):
+                rows[done : done + len(batch)] = batch.permute(0, 2, 3, 1).numpy()
                 done += len(batch)
-            cache.flush()
-            partial.replace(file)
-        self._cache = np.memmap(file, np.uint8, "r", shape=shape)
+
+        shape = (len(self), *self._preprocessing.size, 3)
+        self._cache = filled(file, np.uint8, shape, node, fill)
 
     def _decoded(self, index: int, side: int | None) -> Image.Image:
         path = self._paths[index]

@@ -8,7 +8,7 @@ from typing import Any
 
 from accelerate import Accelerator
 from torch import nn
-from torch.distributed import DistError
+from torch.distributed import DistError, is_initialized
 from torch.optim import Optimizer
 
 from training.fitting.checkpoint import Checkpoints
@@ -28,9 +28,12 @@ class Interrupted(Exception):  # noqa: N818  (not a fault)
 
 
 def is_lost_process(error: RuntimeError) -> bool:
-    """Whether one of several processes of the training could not be reached by this one."""
+    """Whether one of several processes, once they were joined, was not reached by this one.
+
+    On GPUs NCCL's watchdog may end the process before this can be asked.
+    """
     # NCCL's errors have a type; gloo's are told by their text alone.
-    return isinstance(error, DistError) or "/gloo/" in str(error)
+    return is_initialized() and (isinstance(error, DistError) or "/gloo/" in str(error))
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ import psutil
 import pytest
 
 from benchmarks.steady_load import Answered, SteadyLoad
+from serving.settings import DEFAULT_CONFIG, read_properties
 from tests.service import DEMO
 from tests.serving.rollout.operator import Operator
 from tests.serving.serve_process import ServeProcess
@@ -26,9 +27,14 @@ def public(demo_archive: Path, tmp_path_factory: pytest.TempPathFactory) -> Iter
     store = folder / "store"
     store.mkdir()
     (store / f"{DEMO}-0.1.mar").write_bytes(demo_archive.read_bytes())
+    properties = read_properties(DEFAULT_CONFIG)
+    # How much of its heap Java has taken by when depends on the machine's pace.
+    properties["vmargs"] += " -Xms512m -XX:+AlwaysPreTouch"
+    config = folder / "config.properties"
+    config.write_text("".join(f"{key}={value}\n" for key, value in properties.items()))
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("CATBREEDS_WEB_RATE", "none")
-        server = ServeProcess(folder, store, "--free-ports")
+        server = ServeProcess(folder, store, "--free-ports", "--config", str(config))
     try:
         server.wait_until_ready()
         yield Operator(server, store)
@@ -37,10 +43,10 @@ def public(demo_archive: Path, tmp_path_factory: pytest.TempPathFactory) -> Iter
 
 
 def memory(server: ServeProcess) -> int:
-    """Bytes that all processes have written themselves; those shared between some count once.
+    """Anonymous and shared bytes of all processes; what some of them share counts once.
 
-    Libraries are left out: what is counted of them depends on who else on the machine has them
-    mapped. A worker's share of PyTorch is 227 MB alone, 114 MB beside one other process.
+    Files that they map are left out: what PSS counts of libraries depends on who else on the
+    machine has them mapped. A worker's share of PyTorch is 227 MB alone, 114 MB beside another one.
     """
     return sum(written(process.pid) for process in server.family())
 
@@ -68,7 +74,7 @@ def test_twenty_cycles_under_load(public: Operator, next_version: Path, unseen_c
             changes.append((begun, time.monotonic(), version))
 
     with SteadyLoad(page, photos, CLIENTS) as load:
-        # The first ones grow Java's heap and everybody's caches to their usual size.
+        # The first ones grow everybody's caches to their usual size.
         cycle()
         cycle()
         before = memory(public.server)

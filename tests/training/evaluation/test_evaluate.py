@@ -268,7 +268,7 @@ def test_no_report_is_written_among_the_photos(
     strangers.mkdir()
     for folder in (photos, strangers):
         out = folder / "evaluation"
-        with pytest.raises(DatasetError, match=f"{out}: lies in the data folder {folder}"):
+        with pytest.raises(DatasetError, match=f"{out}: lies in the data folder .* --out"):
             evaluate(Untouched(predictor.model), photos, out, "all", strangers)
         assert not out.exists()
 

@@ -15,9 +15,11 @@ from training.data.layouts import read_dataset
 from training.fitting.augmentation import Augmentation
 from training.fitting.loading import each
 from training.fitting.photos import Photos, normaliser
+from training.fitting.rows import Node
 from training.progress import progress_bar
 from training.spec import AugmentationSpec
 
+ALONE = Node(local_rank=0, local_world_size=1, first_rank=0, wait=lambda: None)
 PREPROCESSING = Preprocessing(40, 32, "bilinear", (0.4, 0.5, 0.6), (0.2, 0.3, 0.4))
 
 
@@ -52,14 +54,14 @@ def test_a_cache_gives_the_same_views(
         Photos(folder, listed, PREPROCESSING, Augmentation(spec, PREPROCESSING), seed=4)
         for _ in range(2)
     )
-    cached.cache(tmp_path / "photos.u8", progress_bar())
+    cached.cache(tmp_path / "photos.u8", ALONE, progress_bar())
     keys = [(index, view) for index in range(len(listed)) for view in range(4)]
     assert all(torch.equal(decoded[key], cached[key]) for key in keys)
     assert not list(tmp_path.glob("*.partial"))
     # The photos are not looked at again, and a complete cache is not made anew.
     (folder / listed[0].path).unlink()
     assert torch.equal(cached[0, 0], cached[0, 0])
-    Photos(folder, listed, PREPROCESSING).cache(tmp_path / "photos.u8", progress_bar())
+    Photos(folder, listed, PREPROCESSING).cache(tmp_path / "photos.u8", ALONE, progress_bar())
 
 
 @pytest.mark.parametrize("content", [b"<html>not found</html>", b"", None])
