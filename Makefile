@@ -75,6 +75,7 @@ $(VENV)/bin/pip:
 
 # The lock pins every package with its hashes; the project itself is installed on top, editable.
 $(VENV)/installed: requirements.txt pyproject.toml | $(VENV)/bin/pip
+	@echo "the packages, some 6 GB, most of it PyTorch: a minute or more"
 	$(BIN)/python -m pip install --quiet --require-hashes --requirement requirements.txt
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	touch $@

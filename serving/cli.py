@@ -162,7 +162,9 @@ def predict(
         str | None, typer.Option(help="Name of the model; else the local server's first.")
     ] = None,
     version: Annotated[str | None, typer.Option(help="Else the default version.")] = None,
-    top: Annotated[int, typer.Option(min=1, help="How many breeds.")] = 5,
+    top: Annotated[
+        int | None, typer.Option(min=1, help="How many breeds; else five, or all of fewer.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Ask a running service for the breeds of photos.

@@ -24,7 +24,12 @@ _BAR_WIDTH = 16
 
 
 def predict_photos(
-    photos: list[Path], url: str, model: str | None, version: str | None, top: int, as_json: bool
+    photos: list[Path],
+    url: str,
+    model: str | None,
+    version: str | None,
+    top: int | None,
+    as_json: bool,
 ) -> int:
     """Ask for all photos, several at a time, and print the answers in the order given.
 

@@ -74,7 +74,7 @@ def _report(line: str) -> None:
 
 
 def _where_everything_is(server: Server, gateway_url: str | None) -> str:
-    model = server.archives[-1].model
+    model = server.archives[0].model
     versions = ", ".join(f"{each.model} {each.version}" for each in server.archives)
     prediction = f"{server.inference_url}/predictions/{model}"
     photo = quote(str(server.example_photo))

@@ -11,8 +11,14 @@ from typing import Annotated
 
 import typer
 
+from handlers.archive_format import read_entry
+
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for a script to read.")]
 Recipe = Annotated[str, typer.Argument(help="Name of a recipe, or a .toml file.")]
+Changes = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="Change the recipe: KEY=VALUE, such as training.batch_size=64."),
+]
 
 _STOPPED = 130  # as after Ctrl-C elsewhere
 
@@ -125,6 +131,7 @@ def check(
     folder: Annotated[Path, typer.Argument(help="Folder of the data set; never changed.")],
     picture: Annotated[Path | None, typer.Option(help="A .png to draw the report into.")] = None,
     as_json: Json = False,
+    changes: Changes = None,
 ) -> None:
     """Count classes, find what does not decode, and what a careless split would leak.
 
@@ -135,7 +142,7 @@ def check(
     from training.data.dataset import check_outside
     from training.recipe import load_recipe
 
-    spec = load_recipe(recipe).data
+    spec = load_recipe(recipe, changes or ()).data
     if picture is not None:
         check_outside(picture, folder, "--picture")
     report = check_data(spec.layout, folder, spec.validation, spec.test, spec.seed)
@@ -156,10 +163,7 @@ def train(
     recipe: Recipe,
     data: Annotated[Path, typer.Argument(help="Folder of the data set; never changed.")],
     out: Annotated[Path, typer.Argument(help="The run folder to write.")],
-    changes: Annotated[
-        list[str] | None,
-        typer.Option("--set", help="Change the recipe: KEY=VALUE, such as training.batch_size=64."),
-    ] = None,
+    changes: Changes = None,
     weights: Annotated[
         str | None,
         typer.Option(help="A file of weights instead of the recipe's download; none: random ones."),
@@ -275,10 +279,13 @@ def archive(
     """Pack a run into a self-contained, reproducible .mar."""
     from training.archive import DEFAULT_MODEL_CONFIG
     from training.archive import archive as pack
+    from training.evaluation.precisions import in_words
 
     path = pack(run, version, store, config or DEFAULT_MODEL_CONFIG, replace, data)
-    size = path.stat().st_size
-    _say(as_json, {"archive": str(path), "bytes": size}, f"{path}: {size / 1e6:.1f} MB")
+    size, card = path.stat().st_size, json.loads(read_entry(path, "model-card.json"))
+    described = {"archive": str(path), "bytes": size, "precisions": card["precisions"]}
+    lines = (f"{path}: {size / 1e6:.1f} MB", *in_words(card["precisions"]))
+    _say(as_json, described, "\n".join(lines))
 
 
 def _say(as_json: bool, described: object, line: str) -> None:

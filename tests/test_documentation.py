@@ -422,7 +422,7 @@ def test_the_commands_of_the_readme_do_what_they_say(
     assert printed["catbreeds rollback"] == "cat-breeds 0.1 answers now, not 0.2\n"
     recipes = [line.split()[0] for line in printed["catbreeds recipes"].splitlines()]
     assert recipes == recipe_names()
-    assert (tmp_path / "check.png").stat().st_size > 10_000
+    assert (tmp_path / "build" / "check.png").stat().st_size > 10_000
     assert "evaluation.html" in next(shown for line, shown in printed.items() if "evaluate" in line)
     (verified,) = [shown for line, shown in printed.items() if "verify" in line]
     assert verified.strip().endswith("entries, OK")

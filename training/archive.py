@@ -244,7 +244,9 @@ def _check_config(path: Path, run: Run) -> None:
         if ("minWorkers" in content) != ("maxWorkers" in content):
             raise ConfigError("minWorkers and maxWorkers: both, or neither of them")
         HandlerConfig.from_dict(content.get("catbreeds", {}))
-    except (OSError, yaml.YAMLError, ConfigError) as error:
+    except OSError as error:
+        raise ArchivingError(f"{path}: {error.strerror}") from error
+    except (yaml.YAMLError, ConfigError) as error:
         raise ArchivingError(f"{path}: {error}") from error
 
 

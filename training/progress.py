@@ -17,8 +17,14 @@ from rich.progress import (
 from rich.table import Column
 from rich.text import Text
 
+# So that loss and validation figures have room in a terminal of 80 columns.
+_BAR_WIDTH = 10
+
 
 class _Rate(ProgressColumn):
+    def __init__(self) -> None:
+        super().__init__(Column(no_wrap=True))
+
     def render(self, task: Task) -> Text:
         speed = task.finished_speed or task.speed
         return Text("" if speed is None else f"{speed:.0f} photos/s")
@@ -26,11 +32,12 @@ class _Rate(ProgressColumn):
 
 class _Note(ProgressColumn):
     def __init__(self) -> None:
-        # What does not fit is cut off: a bar of several lines leaves some of them behind.
-        super().__init__(Column(no_wrap=True, overflow="ellipsis"))
+        # The one column that rich may narrow.
+        super().__init__(Column(no_wrap=False))
 
     def render(self, task: Task) -> Text:
-        return Text(task.fields.get("note", ""))
+        # What does not fit is cut off: a bar of several lines leaves some of them behind.
+        return Text(task.fields.get("note", ""), no_wrap=True, overflow="ellipsis")
 
 
 def progress_bar() -> Progress:
@@ -52,11 +59,11 @@ def _bar(*columns: ProgressColumn) -> Progress:
     console = Console(stderr=True)
     return Progress(
         TextColumn("{task.description}"),
-        BarColumn(),
+        BarColumn(_BAR_WIDTH, table_column=Column(no_wrap=True)),
         TextColumn("{task.percentage:>3.0f}%"),
         *columns,
         _Note(),
-        TimeRemainingColumn(),
+        TimeRemainingColumn(table_column=Column(no_wrap=True)),
         console=console,
         disable=not console.is_terminal,
     )

@@ -63,7 +63,9 @@ def load_recipe(name: str, changes: Sequence[str] = ()) -> Recipe:
     try:
         # Some editors begin a file with a byte order mark, which "utf-8" would keep.
         content = _parsed(path.read_text(encoding="utf-8-sig"))
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        raise RecipeError(f"{path}: {error.strerror}") from error
+    except ValueError as error:
         raise RecipeError(f"{path}: {error}") from error
     for change in changes:
         _change(content, change)

@@ -16,6 +16,7 @@ import pytest
 
 from serving.training_commands import check
 from tests.training.data.photos import jpeg, picture, write_files
+from tests.training.small_sets import write_small_set
 from training.data import check_picture, scan_cache
 from training.data.dataset import DatasetError
 from training.data.layouts import read_dataset
@@ -76,6 +77,21 @@ def test_a_report_is_printed_before_a_picture_fails(
         assert json.loads(printed)["photos"] == 12
     else:
         assert "12 photos, 2 classes" in printed
+
+
+def test_a_folder_a_class_is_checked_by_any_recipe(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_small_set("animals-10", tmp_path / "set", 3)
+    photos = tmp_path / "set" / "raw-img"
+    (photos / "lone.jpg").write_bytes(b"")
+    with pytest.raises(DatasetError, match=r"layout dogs-vs-cats is due.*data\.layout=folders"):
+        check("dogs-vs-cats", photos)
+    check("dogs-vs-cats", photos, changes=["data.layout=folders"])
+    printed = capsys.readouterr().out
+    assert "10 classes" in printed
+    assert "each counts as another" in printed
+    assert re.search(r"Passed over: .*: 1\n +lone\.jpg", printed)
 
 
 def test_a_picture_in_the_data_folder_is_refused_before_anything_is_read(

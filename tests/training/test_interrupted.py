@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import re
 import signal
 import subprocess
 import time
@@ -88,7 +89,8 @@ def test_a_signal_to_all_processes_saves_and_says_how_to_go_on(
     training.signal(number)
     code, errors = training.end()
     assert code == 130
-    assert "all is saved" in errors
+    assert "stopping: this step is finished and all is saved" in errors
+    assert re.search(r"stopped after step \d+; all is saved", errors)
     assert "--resume" in errors
     assert "Traceback" not in errors
     assert position(tmp_path / "run") is not None

@@ -6,12 +6,15 @@ from __future__ import annotations
 
 import base64
 import dataclasses
+import json
 import math
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import torch
 
+from serving.predict_command import predict_photos
 from serving.server import Server
 from serving.settings import Ports
 from tests.answers import form, problem_of
@@ -66,6 +69,25 @@ def test_a_photo_gets_the_classes_of_its_layout(
     shares = [each["probability"] for each in every]
     assert shares == sorted(shares, reverse=True)
     assert math.isclose(sum(shares), 1, abs_tol=1e-5)
+
+
+@EACH
+def test_the_command_line_shows_the_same(
+    served: Service,
+    trained: dict[str, Trained],
+    name: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    model, photo = trained[name], tmp_path / "photo.jpg"
+    photo.write_bytes(model.photo())
+    url = served.server.inference_url
+    assert predict_photos([photo], url, model.run.name, model.version, None, as_json=True) == 0
+    (shown,) = json.loads(capsys.readouterr().out)
+    answer = served.post(f"/predictions{model.route}", model.photo()).json()
+    assert [each["breed"] for each in shown["predictions"]] == [
+        each["breed"] for each in answer["predictions"]
+    ]
 
 
 @EACH

@@ -61,6 +61,7 @@ def check(dataset: Dataset, scan: Scan, split: Split) -> DataReport:
         split_hash=split.hash,
         undecodable=dict(scan.undecodable),
         rows_without_file=dataset.rows_without_file,
+        passed_over=dataset.passed_over,
         exact_copies=exact,
         near_copies=near,
         label_conflicts=tuple(group for group in copies if len(group.classes) > 1),

@@ -19,8 +19,11 @@ def print_table(report: DataReport, console: Console | None = None) -> None:
     """Print a report, by default on standard output."""
     console = console or Console(highlight=False)
     console.print(f"[bold]{_text(report.folder)}[/]")
-    animals = "" if report.animals == report.photos else f" of {report.animals:,} animals"
+    known = report.animals < report.photos
+    animals = f" of {report.animals:,} animals" if known else ""
     console.print(f"{report.photos:,} photos{animals}, {len(report.classes)} classes")
+    if not known:
+        console.print("[dim]Nothing says which show one animal: each counts as another.[/]")
     if report.smallest is not None and report.largest is not None:
         console.print(f"smallest {_size(report.smallest)}")
         console.print(f"largest  {_size(report.largest)}")
@@ -75,6 +78,7 @@ def _findings(console: Console, report: DataReport) -> None:
     lists: Mapping[str, Sequence[str]] = {
         "Files that do not decode": [f"{path}: {why}" for path, why in report.undecodable.items()],
         "Rows of the table without a photo": report.rows_without_file,
+        "Passed over: photos and folders where the layout has none": report.passed_over,
         "Groups of files with the same bytes": _named(report.exact_copies),
         "Groups of photos that look the same": _named(report.near_copies),
         "Groups of copies in more than one class": conflicts,

@@ -41,12 +41,14 @@ class Dataset:
         classes: names; a label is an index into them.
         photos: sorted by path.
         rows_without_file: ids that the layout's table lists but no photo shows.
+        passed_over: photos and folders where the layout has none, and folders without photos.
     """
 
     folder: Path
     classes: tuple[str, ...]
     photos: tuple[Photo, ...]
     rows_without_file: tuple[str, ...] = ()
+    passed_over: tuple[str, ...] = ()
 
     @property
     def majority_label(self) -> int:

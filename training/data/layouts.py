@@ -69,7 +69,13 @@ def read_dataset(layout: LayoutName, folder: Path) -> Dataset:
             )
         return _READERS[layout](folder)
     except OSError as error:
-        raise DatasetError(f"{error.filename or folder}: {error.strerror or error}") from error
+        what = f"{error.filename or folder}: {error.strerror or error}"
+        if layout != "folders":
+            what += (
+                f"; the layout {layout} is due, of which docs/training.md tells: where yours is a "
+                "folder a class, --set data.layout=folders"
+            )
+        raise DatasetError(what) from error
 
 
 def _class_folders(folder: Path) -> Dataset:
@@ -79,7 +85,9 @@ def _class_folders(folder: Path) -> Dataset:
     photos = [
         _lone_photo(name, file, label) for label, name in enumerate(classes) for file in found[name]
     ]
-    return _dataset(folder, classes, photos, "<class>/<photo>.jpg")
+    lost = [*_files(folder, "", _PHOTO_SUFFIXES), *(name for name in found if not found[name])]
+    lost += [f"{name}/{inner}" for name in found for inner in _folders(folder, name)]
+    return _dataset(folder, classes, photos, "<class>/<photo>.jpg", passed_over=tuple(sorted(lost)))
 
 
 def _cat_breeds(folder: Path) -> Dataset:
@@ -158,7 +166,7 @@ def _dogs_vs_cats(folder: Path) -> Dataset:
     ]
     for label, animal in enumerate(classes):
         if all(photo.label != label for photo in photos):
-            raise DatasetError(f"{folder / below}: holds no {animal}.<n>.jpg")
+            raise FileNotFoundError(errno.ENOENT, f"holds no {animal}.<n>.jpg", folder / below)
     return _dataset(folder, classes, photos, "cat.<n>.jpg and dog.<n>.jpg")
 
 
@@ -187,11 +195,12 @@ def _dataset(
     photos: list[Photo],
     expected: str,
     rows_without_file: tuple[str, ...] = (),
+    passed_over: tuple[str, ...] = (),
 ) -> Dataset:
     if not photos:
-        raise DatasetError(f"{folder}: holds no {expected}")
+        raise FileNotFoundError(errno.ENOENT, f"holds no {expected}", str(folder))
     photos.sort(key=lambda photo: photo.path)
-    return Dataset(folder, classes, tuple(photos), rows_without_file)
+    return Dataset(folder, classes, tuple(photos), rows_without_file, passed_over)
 
 
 def _entries(folder: Path, below: str) -> Iterator[os.DirEntry[str]]:

@@ -97,6 +97,7 @@ class DataReport:
         animals: how many the layout takes them for; as many as photos where it does not say.
         undecodable: path -> why.
         rows_without_file: ids in the layout's table that no photo shows.
+        passed_over: photos and folders where the layout "folders" has none.
         exact_copies: files with the same bytes.
         near_copies: photos that look the same (see `looks`), with at least two different files.
         label_conflicts: copies of either kind in more than one class.
@@ -115,6 +116,7 @@ class DataReport:
     split_hash: str
     undecodable: Mapping[str, str]
     rows_without_file: tuple[str, ...]
+    passed_over: tuple[str, ...]
     exact_copies: tuple[Copies, ...]
     near_copies: tuple[Copies, ...]
     label_conflicts: tuple[Copies, ...]

@@ -8,7 +8,7 @@ which nothing is decided.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from handlers.checksums import SHARED_FOLDER
 from handlers.config import Limits, Precision
-from handlers.engines import is_vouched_for
+from handlers.engines import FEWEST_PHOTOS, LEAST_AGREEMENT, is_vouched_for
 from handlers.images import decode_image
 from handlers.openvino_engine import OpenVinoEngine, supported_precisions
 from handlers.preprocessing import Preprocessing
@@ -52,6 +52,17 @@ class Agreement:
     photos: int
     part: str
     engine: str
+
+
+def in_words(precisions: Mapping[Precision, Mapping[str, Any]]) -> Iterator[str]:
+    """A line for each precision of a model card: what was measured, and whether it may be used."""
+    for name, found in precisions.items():
+        share, photos, least = found["top1_agreement"], found["photos"], LEAST_AGREEMENT[name]
+        what = f"{name}: float32's class for {share:.1%} of {photos} {found['part']} photos"
+        if is_vouched_for(name, share, photos):
+            yield f"{what}: may be used"
+        else:
+            yield f"{what}: not used, as {least:.1%} of {FEWEST_PHOTOS} are needed"
 
 
 def measure(

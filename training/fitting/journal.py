@@ -80,7 +80,8 @@ class Journal:
         rate = self._seen / max(self._spent, 1e-9)
         self._spent, self._seen = 0.0, 0
         found = f"top1 {figures['top1']:.3f}, loss {figures['loss']:.3f}"
-        note = f"phase {phase + 1}, epoch {epoch:.1f}: loss {loss:.3f}; validation: {found}"
+        # The figures first: what a narrow terminal has no room for is cut off at the end.
+        note = f"loss {loss:.3f}; validation: {found}; phase {phase + 1}, epoch {epoch:.1f}"
         self.progress.update(self._task, note=note)
         if self.progress.disable and self._accelerator.is_main_process:
             # Into whatever file a long training was sent to, where a bar would be noise.

@@ -13,6 +13,10 @@ from typing import Self
 # Whoever stops a group of processes often reaches each of them twice, as torchrun passes on what it
 # gets: only what comes later than this is a person who does not want to wait.
 _APART_S = 2.0
+_TOLD = (
+    b"\nstopping: this step is finished and all is saved, which may take some seconds; "
+    b"Ctrl-C once more does not wait for that\n"
+)
 
 
 class Signals:
@@ -60,3 +64,6 @@ class Signals:
             raise KeyboardInterrupt
         if not self.stop:
             self.stop, self._noted_at = True, time.monotonic()
+            if os.environ.get("RANK", "0") == "0":  # of several processes one speaks
+                # Not print: what the signal interrupted may be in the midst of printing.
+                os.write(2, _TOLD)

@@ -57,6 +57,11 @@ class TestFolders:
         assert all(photo.part is None for photo in dataset.photos)
         assert len({photo.group for photo in dataset.photos}) == len(names)
 
+    def test_what_it_passes_over_is_told(self, tmp_path: Path) -> None:
+        folder = write(tmp_path / "set", "owl/1.jpg", "owl/more/2.jpg", "lone.JPG", ".git/1.jpg")
+        write(folder, "tit/notes.txt", "list.txt")
+        assert read_dataset("folders", folder).passed_over == ("lone.JPG", "owl/more", "tit")
+
     def test_folders_one_deeper_are_refused_with_what_is_due(self, tmp_path: Path) -> None:
         folder = write(tmp_path / "set", "train/owl/1.jpg", "test/owl/2.jpg")
         with pytest.raises(DatasetError, match=r"set: holds no <class>/<photo>\.jpg"):

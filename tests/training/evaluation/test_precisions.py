@@ -20,6 +20,7 @@ from handlers.openvino_engine import supported_precisions
 from tests.archives import unpack
 from tests.training.evaluation.conftest import Parts
 from training.archive import archive
+from training.evaluation.precisions import in_words
 from training.evaluation.predictor import EvaluationError
 from training.evaluation.predictors import from_archive
 
@@ -73,6 +74,21 @@ def test_what_is_recorded_is_what_the_archive_then_answers(
     else:
         assert torch.equal(ours, theirs)
     assert plain.model.remarks == ()
+
+
+def test_what_a_card_allows_is_said_in_words() -> None:
+    found = {"photos": 200, "part": "validation", "engine": "openvino"}
+    said = in_words(
+        {
+            "bf16": found | {"top1_agreement": 0.995},
+            "int8": found | {"top1_agreement": 1.0, "photos": 199},
+        }
+    )
+    assert list(said) == [
+        "bf16: float32's class for 99.5% of 200 validation photos: may be used",
+        "int8: float32's class for 100.0% of 199 validation photos: not used, as 99.0% of 200 "
+        "are needed",
+    ]
 
 
 def test_an_archive_that_was_measured_is_whole_when_it_is_unpacked(
