@@ -46,7 +46,8 @@ def predict_photos(
             name = model or (None if client.is_gateway else _DEFAULT_MODEL)
             return client.predict(photo.read_bytes(), name, version, top)
         except OSError as error:
-            return ServiceError(f"{photo}: {error.strerror}", 0)
+            hint = f"; its photos: {photo}/*" if photo.is_dir() else ""
+            return ServiceError(f"{photo}: {error.strerror}{hint}", 0)
         except ServiceError as error:
             return error
 

@@ -135,7 +135,9 @@ def _change(content: dict[str, Any], change: str) -> None:
             place = place[_index(key)] if isinstance(place, list) else place.setdefault(key, {})
         place[_index(last) if isinstance(place, list) else last] = value
     except (ValueError, IndexError, TypeError, AttributeError) as error:
-        raise RecipeError(f"{told}: leads nowhere in the recipe") from error
+        is_list = isinstance(place, list)
+        allowed = f"; a place from 0 to {len(place) - 1} is due there" if is_list else ""
+        raise RecipeError(f"{told}: leads nowhere in the recipe{allowed}") from error
 
 
 def _index(key: str) -> int:

@@ -64,9 +64,8 @@ def read_dataset(layout: LayoutName, folder: Path) -> Dataset:
         raise DatasetError(f"layout {layout!r} is not allowed; one of {list(_READERS)} is")
     try:
         if not folder.is_dir():
-            raise DatasetError(
-                f"{folder}: no such folder; a data folder of the layout {layout} is due"
-            )
+            what = "not a" if folder.exists() else "no such"
+            raise DatasetError(f"{folder}: {what} folder; one of the layout {layout} is due")
         return _READERS[layout](folder)
     except OSError as error:
         what = f"{error.filename or folder}: {error.strerror or error}"
