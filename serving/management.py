@@ -97,7 +97,8 @@ class ManagementClient:
             batch_delay_ms: how long requests wait to make a batch. It overrules the
                 model-config.yaml, where 0 cannot be said: that would mean 100 there.
             synchronous: whether to wait for the workers, on one of the few threads that answer
-                predictions. Without, workers that do not start are started again and again.
+                predictions; `describe` calls them ready a moment later. Without, workers that do
+                not start are started again and again.
 
         Returns: What TorchServe says of it.
 
