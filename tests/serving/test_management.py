@@ -65,17 +65,17 @@ def wait_until(condition: Callable[[], bool]) -> None:
         time.sleep(0.05)
 
 
-def register(client: ManagementClient, archive: str, version: str = "1.0") -> None:
+def register(client: ManagementClient, archive: str, version: str = "1.0") -> str:
     """TorchServe answers a moment before it calls a worker ready."""
-    client.register(archive, STARTUP_S)
+    said = client.register(archive, STARTUP_S)
     wait_until(lambda: client.describe(NAME, version).ready)
+    return said
 
 
 def test_a_model_is_registered_and_described(client: ManagementClient, make: Make) -> None:
     before = datetime.now(UTC)
     archive = make()
-    assert "1.0" in client.register(archive, STARTUP_S)
-    wait_until(lambda: client.describe(NAME, "1.0").ready)
+    assert "1.0" in register(client, archive)
     status = client.describe(NAME, "1.0")
     assert (status.name, status.version, status.archive) == (NAME, "1.0", archive)
     assert (status.min_workers, status.max_workers, status.ready_workers) == (1, 1, 1)
@@ -112,6 +112,7 @@ def test_workers_come_and_go(client: ManagementClient, make: Make) -> None:
     client.scale(NAME, "1.0", 2, 2, STARTUP_S)
     wait_until(lambda: client.describe(NAME, "1.0").ready_workers == 2)
     both = client.describe(NAME, "1.0").worker_pids
+    assert len(both) == 2
     assert first in both
     client.scale(NAME, "1.0", 0, 0, STARTUP_S)
     none = client.describe(NAME, "1.0")

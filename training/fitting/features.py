@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from contextlib import closing
 from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from rich.progress import Progress
 from torch import Tensor, nn
 
@@ -58,16 +59,14 @@ def compute_features(
     with torch.inference_mode():
         first = backbone(normalised(photos[0, 0][None]))
 
-    def fill(rows: Rows, mine: range) -> None:
+    def batches(mine: range) -> Generator[NDArray[np.float32], None, None]:
         keys = [(row % len(photos), row // len(photos)) for row in mine]
-        done = mine.start
-        with closing(each(photos, keys, _BATCH, bar, "frozen backbone")) as batches:
-            for batch in batches:
+        with closing(each(photos, keys, _BATCH, bar, "frozen backbone")) as loaded:
+            for batch in loaded:
                 with torch.inference_mode():
                     out = backbone(normalised(batch)).float().cpu().numpy()
-                rows[done : done + len(out)] = out
-                done += len(out)
+                yield out
                 go_on()
 
     shape = (views * len(photos), *first.shape[1:])
-    return Features(filled(file, np.float32, shape, node, fill), views)
+    return Features(filled(file, np.float32, shape, node, batches), views)

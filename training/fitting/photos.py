@@ -5,11 +5,13 @@ Nothing here grows with the number of photos but the list of their paths.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 from rich.progress import Progress
 from torch import Tensor
@@ -83,14 +85,13 @@ class Photos(Dataset[Tensor]):
             OSError: the disk is full.
         """
 
-        def fill(rows: Rows, mine: range) -> None:
-            done = mine.start
-            for batch in each(self, [(index, 0) for index in mine], 64, bar, "decoding"):
-                rows[done : done + len(batch)] = batch.permute(0, 2, 3, 1).numpy()
-                done += len(batch)
+        def batches(mine: range) -> Generator[NDArray[np.uint8], None, None]:
+            with closing(each(self, [(row, 0) for row in mine], 64, bar, "decoding")) as decoded:
+                for batch in decoded:
+                    yield batch.permute(0, 2, 3, 1).numpy()
 
         shape = (len(self), *self._preprocessing.size, 3)
-        self._cache = filled(file, np.uint8, shape, node, fill)
+        self._cache = filled(file, np.uint8, shape, node, batches)
 
     def _decoded(self, index: int, side: int | None) -> Image.Image:
         path = self._paths[index]

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from accelerate import Accelerator
-from numpy.typing import DTypeLike
+from numpy.typing import DTypeLike, NDArray
 
 Rows = np.memmap[Any, np.dtype[Any]]
 
@@ -52,7 +53,7 @@ def filled(
     dtype: DTypeLike,
     shape: tuple[int, ...],
     node: Node,
-    fill: Callable[[Rows, range], None],
+    batches: Callable[[range], Generator[NDArray[Any], None, None]],
 ) -> Rows:
     """The rows, mapped, not read; a complete file is taken as it is.
 
@@ -61,7 +62,7 @@ def filled(
 
     Args:
         shape: (rows, ...).
-        fill: called with all rows, and with those that it must write.
+        batches: called with the rows that are this process's, which it gives in order.
 
     Raises:
         OSError: the disk is full.
@@ -78,7 +79,12 @@ def filled(
     node.wait()
     if not complete:
         rows = np.memmap(partial, dtype, "r+", shape=shape)
-        fill(rows, node.share(len(rows)))
+        mine = node.share(len(rows))
+        done = mine.start
+        with closing(batches(mine)) as made:
+            for batch in made:
+                rows[done : done + len(batch)] = batch
+                done += len(batch)
         rows.flush()
     node.wait()
     if not complete and is_first:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Barrier, BrokenBarrierError
@@ -10,26 +11,32 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from training.fitting.rows import Node, Rows, filled
 
 SHAPE = (7, 2, 3)
 
 
-def together(file: Path, processes: int, fails: int | None = None) -> list[Rows | BaseException]:
-    """What each of so many processes gets, here threads; `fails` raises amid its part."""
+def together(
+    file: Path, processes: int, asked: list[int], fails: int | None = None
+) -> list[Rows | BaseException]:
+    """What each of so many processes gets, here threads; `fails` raises amid its part.
+
+    The rows that any of them computes come into `asked`.
+    """
     barrier = Barrier(processes, timeout=20)
 
     def process(rank: int) -> Rows:
-        def fill(rows: Rows, mine: range) -> None:
+        def batches(mine: range) -> Generator[NDArray[np.float32], None, None]:
             for number, row in enumerate(mine):
                 if rank == fails and number == 1:
                     raise ValueError("rotten")
-                assert not rows[row].any()
-                rows[row] = 10 * rank + number + 1
+                asked.append(row)
+                yield np.full((1, *SHAPE[1:]), 10 * rank + number + 1, np.float32)
 
         try:
-            return filled(file, np.float32, SHAPE, Node(rank, processes, 0, barrier.wait), fill)
+            return filled(file, np.float32, SHAPE, Node(rank, processes, 0, barrier.wait), batches)
         except BaseException:
             barrier.abort()
             raise
@@ -42,16 +49,18 @@ def together(file: Path, processes: int, fails: int | None = None) -> list[Rows 
 @pytest.mark.parametrize("processes", [1, 2, 3, 9])
 def test_all_get_all_rows(tmp_path: Path, processes: int) -> None:
     file = tmp_path / "rows"
-    for found in together(file, processes):
+    asked: list[int] = []
+    for found in together(file, processes, asked):
         assert isinstance(found, np.memmap)
         assert found.shape == SHAPE
         assert found.all()
         assert len(np.unique(found)) == len(found)
     assert [each.name for each in tmp_path.iterdir()] == ["rows"]
-    # None is filled again: it would be found filled.
     before = file.read_bytes()
-    assert all(isinstance(found, np.memmap) for found in together(file, processes))
+    assert all(isinstance(found, np.memmap) for found in together(file, processes, asked))
     assert file.read_bytes() == before
+    # Each row once, and none again.
+    assert sorted(asked) == list(range(SHAPE[0]))
 
 
 @pytest.mark.parametrize("fails", [0, 1])
@@ -59,11 +68,11 @@ def test_where_one_fails_nothing_is_complete_until_it_is_done_anew(
     tmp_path: Path, fails: int
 ) -> None:
     file = tmp_path / "rows"
-    found = together(file, 2, fails)
+    found = together(file, 2, [], fails)
     assert isinstance(found[fails], ValueError)
     assert isinstance(found[1 - fails], BrokenBarrierError)
     assert not file.exists()
-    assert all(isinstance(each, np.memmap) for each in together(file, 2))
+    assert all(isinstance(each, np.memmap) for each in together(file, 2, []))
 
 
 @given(st.integers(0, 10_000), st.integers(1, 64))
